@@ -1,0 +1,107 @@
+//! Every bound of the system, by name. Sizes are in bytes unless the name says otherwise.
+
+use serde::{Deserialize, Serialize};
+
+/// Two profiles: [`Limits::DEFAULT`], generous, and [`Limits::AWS`], the services' own quotas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// One event with its envelope. AWS: 256 KiB a PutEvents entry.
+    pub event_bytes: usize,
+    /// Entries of one PutEvents call. AWS: 10.
+    pub put_events_entries: usize,
+    /// Input, output, result or variable scope of a state. AWS: 256 KiB.
+    pub payload_bytes: usize,
+    /// A workflow definition's text. AWS: 1 MiB.
+    pub definition_bytes: usize,
+    /// History events of one Standard execution. AWS: 25,000.
+    pub history_events: u64,
+    /// Steps the interpreter takes for one input before the execution fails with States.Runtime.
+    pub steps_per_input: u64,
+    /// Inputs after which a snapshot is written.
+    pub snapshot_every_inputs: u64,
+    /// Causes between an event and its root; a longer chain is a loop and is refused.
+    pub hops: u16,
+    /// Subscriptions one event may match.
+    pub fan_out: usize,
+    /// Deliveries of one subscription held in memory; the rest wait in the store.
+    pub delivery_window: usize,
+    /// Children of one map run in flight when MaxConcurrency is 0 or larger. AWS: 10,000.
+    pub map_concurrency: usize,
+    /// Items of one page of a map run.
+    pub map_page_items: usize,
+    /// Bytes of one page of a map run.
+    pub map_page_bytes: usize,
+    /// Calls in flight on one connection that sets no `concurrency`.
+    pub connection_concurrency: usize,
+    /// Calls in flight on one destination that sets no `concurrency`.
+    pub destination_concurrency: usize,
+    /// Body of a request to a public endpoint.
+    pub request_bytes: usize,
+    /// Body of a response that a task or a delivery reads.
+    pub response_bytes: usize,
+    /// Attempts of one delivery. EventBridge: 185.
+    pub delivery_attempts: u32,
+    /// Age in seconds after which a delivery that failed is dead-lettered. EventBridge: 86,400.
+    pub delivery_age_seconds: u64,
+    /// Times a task in flight at a crash is sent again before it fails as States.Runtime.
+    pub task_recoveries: u32,
+    /// Seconds an HTTP call may take when nothing shorter is set. AWS: 60 (HTTP Task).
+    pub http_timeout_seconds: u64,
+    /// Timers held in memory; later ones wait in the store.
+    pub timers_in_memory: usize,
+    /// Batches of one group commit.
+    pub group_commit_batches: usize,
+    /// Batches waiting for the writer.
+    pub writer_queue: usize,
+    /// Rows of one page of a listing.
+    pub page_rows: usize,
+    /// Seconds an endpoint remembers an Idempotency-Key.
+    pub idempotency_seconds: u64,
+}
+
+impl Limits {
+    pub const DEFAULT: Limits = Limits {
+        event_bytes: 1024 * 1024,
+        put_events_entries: 1_000,
+        payload_bytes: 16 * 1024 * 1024,
+        definition_bytes: 4 * 1024 * 1024,
+        history_events: 1_000_000,
+        steps_per_input: 1_000_000,
+        snapshot_every_inputs: 500,
+        hops: 32,
+        fan_out: 1_000,
+        delivery_window: 1_000,
+        map_concurrency: 1_000,
+        map_page_items: 1_000,
+        map_page_bytes: 1024 * 1024,
+        connection_concurrency: 64,
+        destination_concurrency: 32,
+        request_bytes: 1024 * 1024,
+        response_bytes: 8 * 1024 * 1024,
+        delivery_attempts: 185,
+        delivery_age_seconds: 86_400,
+        task_recoveries: 5,
+        http_timeout_seconds: 60,
+        timers_in_memory: 10_000,
+        group_commit_batches: 1_000,
+        writer_queue: 4_096,
+        page_rows: 1_000,
+        idempotency_seconds: 86_400,
+    };
+
+    pub const AWS: Limits = Limits {
+        event_bytes: 256 * 1024,
+        put_events_entries: 10,
+        payload_bytes: 256 * 1024,
+        definition_bytes: 1024 * 1024,
+        history_events: 25_000,
+        map_concurrency: 10_000,
+        ..Limits::DEFAULT
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::DEFAULT
+    }
+}

@@ -1,0 +1,19 @@
+//! The Amazon States Language: definitions, validation, a pure interpreter, derived history.
+//!
+//! [`Program`] is a checked definition. [`Execution`] is a value: [`Execution::apply`] takes what
+//! happened and gives what is to be done, the same for the same inputs, always. Nothing in here
+//! reads a clock, a random source, a socket or a file.
+
+mod execution;
+mod history;
+mod io;
+mod program;
+
+pub use execution::{Execution, SEMANTICS, SnapshotError};
+pub use history::{HistoryEvent, history};
+pub use io::{
+    Bounds, Command, Failure, Input, Integration, ItemBatcher, ItemReader, MapItem, MapRunOutcome,
+    MapRunSpec, MapScope, MapSource, Outcome, ResultWriter, RunTask, Start, Status, TaskId, Timer,
+    TimerKind, Visit, WorkflowType,
+};
+pub use program::{Diagnostic, Program, Severity};

@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             concat!(
-                r#"{"version":"0","id":"8aabc4ad-1055-5ffc-a3ae-7ecdb3a8f37e","detail-type":"order","#,
+                r#"{"version":"0","id":"b82a232d-8ae1-541e-b11d-59e6626556a8","detail-type":"order","#,
                 r#""source":"shop","account":"000000000000","time":"1970-01-01T00:00:00Z","#,
                 r#""region":"local","resources":[],"detail":{"n": 1.0}}"#
             )

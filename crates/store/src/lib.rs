@@ -1,0 +1,131 @@
+//! The durable records: what is kept, the one way to change it ([`Batch`]), and what can be read.
+//!
+//! A batch is atomic: an input and all its consequences stand in one. When [`Store::commit`]
+//! returns, the batch is on disk. The books ([`stepbus_model::Totals`], the open count of a run)
+//! are no change of their own: the batch derives them from the changes, so they cannot disagree.
+
+mod batch;
+mod error;
+mod query;
+mod records;
+pub mod suite;
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+use stepbus_model::{
+    DeliveryId, EventId, ExecutionId, MapRunId, MessageId, ResourceId, RunId, Timestamp, Totals,
+};
+use uuid::Uuid;
+
+pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Retry, WorkflowTotals};
+pub use error::{Problem, StoreError};
+pub use query::{ExecutionFilter, MessageFilter, Stats};
+pub use records::{
+    AuditRow, Cause, ClaimRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind,
+    ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow,
+    MapRunRow, MapRunStatus, MessageRow, ResourceKind, ResourceRow, RunRow, SnapshotRow, TimerRow,
+};
+
+pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Where the records live. Listings come in pages, in id order unless they say otherwise.
+pub trait Store: Send + Sync + fmt::Debug + 'static {
+    /// Names this body of records for ever; ids shown to the world are derived from it.
+    fn installation(&self) -> Uuid;
+
+    /// A number never given out before, not even before a restart; later ones are larger.
+    fn next_id(&self) -> u64;
+
+    /// Makes the whole batch durable, or none of it.
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    fn stats(&self) -> Stats;
+
+    // Resources and definitions.
+    fn resources(&self) -> Read<'_, Vec<ResourceRow>>;
+    fn resource_version(&self, id: ResourceId, version: u32) -> Read<'_, Option<ResourceRow>>;
+    fn definition(&self, id: u64) -> Read<'_, Option<DefinitionRow>>;
+    fn definition_by_hash(&self, hash: &str) -> Read<'_, Option<DefinitionRow>>;
+
+    // Events, deliveries, messages.
+    fn event(&self, id: EventId) -> Read<'_, Option<EventRow>>;
+    /// The retained log of a bus, or of all, after `after`.
+    fn events(
+        &self,
+        bus: Option<ResourceId>,
+        after: EventId,
+        limit: usize,
+    ) -> Read<'_, Vec<EventRow>>;
+    fn delivery(&self, id: DeliveryId) -> Read<'_, Option<DeliveryRow>>;
+    fn ledger(&self, id: DeliveryId) -> Read<'_, Option<LedgerRow>>;
+    /// Deliveries that wait for nothing (`due` is none).
+    fn ready_deliveries(
+        &self,
+        subscription: ResourceId,
+        after: DeliveryId,
+        limit: usize,
+    ) -> Read<'_, Vec<DeliveryRow>>;
+    /// Deliveries that wait for a moment up to `until`, soonest first.
+    fn due_deliveries(&self, until: Timestamp, limit: usize) -> Read<'_, Vec<DeliveryRow>>;
+    /// Deliveries of one lane of a FIFO subscription, whether they wait or not.
+    fn lane_deliveries(
+        &self,
+        subscription: ResourceId,
+        lane: i64,
+        limit: usize,
+    ) -> Read<'_, Vec<DeliveryRow>>;
+    /// When the oldest live delivery of a subscription was made.
+    fn oldest_delivery(&self, subscription: ResourceId) -> Read<'_, Option<Timestamp>>;
+    fn key(&self, scope: ResourceId, key: &str) -> Read<'_, Option<KeyRow>>;
+    fn message(&self, id: MessageId) -> Read<'_, Option<MessageRow>>;
+    fn messages(
+        &self,
+        filter: MessageFilter,
+        after: MessageId,
+        limit: usize,
+    ) -> Read<'_, Vec<MessageRow>>;
+    /// Each queue that holds messages, with how many and the time of the oldest.
+    fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>>;
+
+    // Executions, map runs, timers.
+    fn execution(&self, id: ExecutionId) -> Read<'_, Option<ExecutionRow>>;
+    fn execution_by_name(&self, workflow: ResourceId, name: &str)
+    -> Read<'_, Option<ExecutionRow>>;
+    /// Newest first, before `before` when given.
+    fn executions(
+        &self,
+        filter: ExecutionFilter,
+        before: Option<ExecutionId>,
+        limit: usize,
+    ) -> Read<'_, Vec<ExecutionRow>>;
+    /// Running executions that do not merely wait for a timer, map run or outside signal.
+    fn active_executions(&self, after: ExecutionId, limit: usize) -> Read<'_, Vec<ExecutionRow>>;
+    /// Journal rows that hold entries at or after `from`, in order.
+    fn journal(&self, execution: ExecutionId, from: u64) -> Read<'_, Vec<JournalRow>>;
+    fn snapshot(&self, execution: ExecutionId) -> Read<'_, Option<SnapshotRow>>;
+    /// Timers due up to `until`, soonest first.
+    fn due_timers(&self, until: Timestamp, limit: usize) -> Read<'_, Vec<TimerRow>>;
+    fn map_run(&self, id: MapRunId) -> Read<'_, Option<MapRunRow>>;
+    fn map_runs_of_run(&self, run: RunId) -> Read<'_, Vec<MapRunRow>>;
+    fn running_map_runs(&self, after: MapRunId, limit: usize) -> Read<'_, Vec<MapRunRow>>;
+    fn map_page(&self, map_run: MapRunId, page: u64) -> Read<'_, Option<MapPageRow>>;
+    /// Children with an item index in `from..to`, by index, whatever their status.
+    fn map_children(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<ExecutionRow>>;
+
+    // Runs and the books.
+    fn run(&self, id: RunId) -> Read<'_, Option<RunRow>>;
+    /// Newest first; only open ones when asked.
+    fn runs(&self, open_only: bool, before: Option<RunId>, limit: usize) -> Read<'_, Vec<RunRow>>;
+    fn run_totals(&self, run: RunId) -> Read<'_, Vec<(ResourceId, Totals)>>;
+    /// Sums over all runs, by subscription.
+    fn subscription_totals(&self) -> Read<'_, Vec<(ResourceId, Totals)>>;
+    /// Sums over all runs, by workflow; a map's children do not count.
+    fn workflow_totals(&self) -> Read<'_, Vec<(ResourceId, WorkflowTotals)>>;
+    fn claim(&self, scope: &str, key: &str) -> Read<'_, Option<ClaimRow>>;
+    fn audit_rows(&self, before: Option<u64>, limit: usize) -> Read<'_, Vec<(u64, AuditRow)>>;
+
+    /// Checks what must hold between records: totals against rows, open counts, journals without
+    /// gaps, no delivery without its event, no orphan. Empty when all is well.
+    fn check(&self) -> Read<'_, Vec<Problem>>;
+}

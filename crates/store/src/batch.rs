@@ -1,0 +1,414 @@
+//! The one way to change the records. Each method is a whole step of the system's life: it adds the
+//! change of rows and the change of the books that belongs to it, so neither can be forgotten.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use stepbus_model::{
+    DeliveryId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, TimerId, Timestamp,
+    Totals,
+};
+
+use crate::records::{
+    AuditRow, ClaimRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionRow,
+    ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow, MapRunRow,
+    MapRunStatus, MessageRow, ResourceRow, RunRow, SnapshotRow, TimerRow,
+};
+
+/// What happens to a batch when the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Class {
+    /// Refused at once with [`crate::StoreError::Full`]: whoever asks is told and may come again.
+    Acceptance,
+    /// Held until there is room: it is the consequence of what was accepted.
+    #[default]
+    Work,
+}
+
+/// Executions of a workflow by how they stand, or a change of those counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct WorkflowTotals {
+    pub started: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+    pub timed_out: i64,
+    pub aborted: i64,
+}
+
+impl WorkflowTotals {
+    #[must_use]
+    pub fn running(&self) -> i64 {
+        self.started - self.succeeded - self.failed - self.timed_out - self.aborted
+    }
+
+    fn column(&mut self, status: ExecutionStatus) -> &mut i64 {
+        match status {
+            ExecutionStatus::Running => &mut self.started,
+            ExecutionStatus::Succeeded => &mut self.succeeded,
+            ExecutionStatus::Failed => &mut self.failed,
+            ExecutionStatus::TimedOut => &mut self.timed_out,
+            ExecutionStatus::Aborted => &mut self.aborted,
+        }
+    }
+}
+
+/// The changes of the books that a batch's other changes amount to.
+#[derive(Debug, Clone, Default)]
+pub struct Books {
+    pub subscriptions: BTreeMap<(RunId, ResourceId), Totals>,
+    pub workflows: BTreeMap<ResourceId, WorkflowTotals>,
+    pub items: BTreeMap<MapRunId, ItemCounts>,
+    /// Change of what a run has open, and when it was last touched.
+    pub runs: BTreeMap<RunId, (i64, Timestamp)>,
+}
+
+/// A delivery's failure that is not the end.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    pub id: DeliveryId,
+    pub run: RunId,
+    pub attempts: u32,
+    pub first_tried: Timestamp,
+    pub due: Timestamp,
+    pub failure: String,
+}
+
+/// A delivery's fate.
+#[derive(Debug, Clone)]
+pub struct Finish {
+    pub outcome: Outcome,
+    pub at: Timestamp,
+    pub attempts: u32,
+    pub note: Option<String>,
+}
+
+/// A map run's end.
+#[derive(Debug, Clone)]
+pub struct MapRunEnd {
+    pub id: MapRunId,
+    pub status: MapRunStatus,
+    pub at: Timestamp,
+    pub error: Option<String>,
+    pub error_cause: Option<String>,
+}
+
+/// A change of rows, as a driver carries it out.
+#[derive(Debug, Clone)]
+pub enum Change {
+    PutResource(ResourceRow),
+    PutDefinition(DefinitionRow),
+    InsertRun(RunRow),
+    InsertEvent(EventRow),
+    InsertDelivery(DeliveryRow),
+    RetryDelivery(Retry),
+    DeleteDelivery(DeliveryId),
+    /// Replaces the row of an earlier fate, when a redriven delivery meets its next.
+    PutLedger(LedgerRow),
+    DeleteLedger(DeliveryId),
+    PutKey(KeyRow),
+    InsertMessage(MessageRow),
+    DeleteMessage(MessageId),
+    InsertExecution(ExecutionRow),
+    SetIdle {
+        id: ExecutionId,
+        idle: bool,
+    },
+    SetRecoveries {
+        id: ExecutionId,
+        recoveries: u32,
+    },
+    EndExecution {
+        id: ExecutionId,
+        end: ExecutionEnd,
+    },
+    InsertJournal(JournalRow),
+    PutSnapshot(SnapshotRow),
+    DeleteSnapshot(ExecutionId),
+    InsertTimer(TimerRow),
+    DeleteTimer(TimerId),
+    InsertMapRun(MapRunRow),
+    InsertMapPage(MapPageRow),
+    EndMapRun(MapRunEnd),
+    /// Fails the whole batch with `Conflict` while an unexpired claim holds the key.
+    Claim {
+        claim: ClaimRow,
+        now: Timestamp,
+    },
+    InsertAudit(AuditRow),
+}
+
+/// Changes that become durable together.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    class: Class,
+    changes: Vec<Change>,
+    books: Books,
+}
+
+impl Batch {
+    #[must_use]
+    pub fn new() -> Self {
+        Batch::default()
+    }
+
+    /// A batch that is refused when the disk is full.
+    #[must_use]
+    pub fn acceptance() -> Self {
+        Batch { class: Class::Acceptance, ..Batch::default() }
+    }
+
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.class
+    }
+
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    #[must_use]
+    pub fn books(&self) -> &Books {
+        &self.books
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Takes over all of `other`, after what is here.
+    pub fn append(&mut self, other: Batch) {
+        self.changes.extend(other.changes);
+        for (key, totals) in other.books.subscriptions {
+            *self.books.subscriptions.entry(key).or_default() += totals;
+        }
+        for (id, delta) in other.books.workflows {
+            let totals = self.books.workflows.entry(id).or_default();
+            totals.started += delta.started;
+            totals.succeeded += delta.succeeded;
+            totals.failed += delta.failed;
+            totals.timed_out += delta.timed_out;
+            totals.aborted += delta.aborted;
+        }
+        for (id, delta) in other.books.items {
+            self.count_items(id, delta);
+        }
+        for (id, (open, at)) in other.books.runs {
+            self.touch(id, open, at);
+        }
+    }
+
+    pub fn put_resource(&mut self, row: ResourceRow) {
+        self.changes.push(Change::PutResource(row));
+    }
+
+    pub fn put_definition(&mut self, row: DefinitionRow) {
+        self.changes.push(Change::PutDefinition(row));
+    }
+
+    pub fn start_run(&mut self, row: RunRow) {
+        self.changes.push(Change::InsertRun(row));
+    }
+
+    pub fn append_event(&mut self, row: EventRow) {
+        self.touch(row.run, 0, row.at);
+        self.changes.push(Change::InsertEvent(row));
+    }
+
+    /// A subscription matched: the delivery is pending.
+    pub fn add_delivery(&mut self, row: DeliveryRow) {
+        self.touch(row.run, 1, row.created);
+        self.count(
+            row.run,
+            row.subscription,
+            Totals { matched: 1, pending: 1, ..Totals::default() },
+        );
+        self.changes.push(Change::InsertDelivery(row));
+    }
+
+    /// A subscription matched and its fate came in the same commit: a workflow started, say.
+    pub fn add_finished_delivery(&mut self, row: LedgerRow) {
+        let mut delta = Totals { matched: 1, ..Totals::default() };
+        *delta.column(row.outcome) += 1;
+        self.touch(row.run, 0, row.finished);
+        self.count(row.run, row.subscription, delta);
+        self.changes.push(Change::PutLedger(row));
+    }
+
+    pub fn retry_delivery(&mut self, retry: Retry) {
+        self.touch(retry.run, 0, retry.first_tried);
+        self.changes.push(Change::RetryDelivery(retry));
+    }
+
+    pub fn finish_delivery(&mut self, delivery: &DeliveryRow, finish: Finish) {
+        let mut delta = Totals { pending: -1, ..Totals::default() };
+        *delta.column(finish.outcome) += 1;
+        self.touch(delivery.run, -1, finish.at);
+        self.count(delivery.run, delivery.subscription, delta);
+        self.changes.push(Change::DeleteDelivery(delivery.id));
+        self.changes.push(Change::PutLedger(LedgerRow {
+            id: delivery.id,
+            run: delivery.run,
+            subscription: delivery.subscription,
+            version: delivery.version,
+            event: delivery.event,
+            key: delivery.key.clone(),
+            outcome: finish.outcome,
+            revision: delivery.revision,
+            attempts: finish.attempts,
+            created: delivery.created,
+            finished: finish.at,
+            note: finish.note,
+        }));
+    }
+
+    /// The delivery failed for good and becomes a message of its dead-letter queue.
+    pub fn dead_letter(&mut self, message: MessageRow, delivery: &DeliveryRow, finish: Finish) {
+        self.finish_delivery(delivery, Finish { outcome: Outcome::DeadLettered, ..finish });
+        self.changes.push(Change::InsertMessage(message));
+    }
+
+    /// A dead letter goes back to pending; `delivery` is how it starts anew.
+    pub fn redrive(&mut self, message: MessageId, delivery: DeliveryRow, at: Timestamp) {
+        let delta = Totals { dead_lettered: -1, pending: 1, ..Totals::default() };
+        self.touch(delivery.run, 1, at);
+        self.count(delivery.run, delivery.subscription, delta);
+        self.changes.push(Change::DeleteMessage(message));
+        self.changes.push(Change::DeleteLedger(delivery.id));
+        self.changes.push(Change::InsertDelivery(delivery));
+    }
+
+    /// A dead letter is given up; `ledger` is its dead-lettered row.
+    pub fn purge(&mut self, message: MessageId, ledger: LedgerRow, at: Timestamp, why: &str) {
+        let delta = Totals { dead_lettered: -1, discarded: 1, ..Totals::default() };
+        self.touch(ledger.run, 0, at);
+        self.count(ledger.run, ledger.subscription, delta);
+        self.changes.push(Change::DeleteMessage(message));
+        self.changes.push(Change::PutLedger(LedgerRow {
+            outcome: Outcome::Discarded,
+            finished: at,
+            note: Some(why.to_owned()),
+            ..ledger
+        }));
+    }
+
+    pub fn put_key(&mut self, row: KeyRow) {
+        self.changes.push(Change::PutKey(row));
+    }
+
+    /// An execution begins; one that ended in the same step comes with its final status.
+    pub fn start_execution(&mut self, row: ExecutionRow) {
+        let open = i64::from(row.status == ExecutionStatus::Running);
+        self.touch(row.run, open, row.ended.unwrap_or(row.started));
+        if row.item.is_none() {
+            let totals = self.books.workflows.entry(row.workflow).or_default();
+            totals.started += 1;
+            if row.status != ExecutionStatus::Running {
+                *totals.column(row.status) += 1;
+            }
+        } else {
+            self.count_child_end(&row, row.status);
+        }
+        self.changes.push(Change::InsertExecution(row));
+    }
+
+    pub fn end_execution(&mut self, row: &ExecutionRow, end: ExecutionEnd) {
+        self.touch(row.run, -1, end.at);
+        if row.item.is_none() {
+            *self.books.workflows.entry(row.workflow).or_default().column(end.status) += 1;
+        } else {
+            self.count_child_end(row, end.status);
+        }
+        self.changes.push(Change::EndExecution { id: row.id, end });
+    }
+
+    pub fn set_idle(&mut self, id: ExecutionId, idle: bool) {
+        self.changes.push(Change::SetIdle { id, idle });
+    }
+
+    pub fn set_recoveries(&mut self, id: ExecutionId, recoveries: u32) {
+        self.changes.push(Change::SetRecoveries { id, recoveries });
+    }
+
+    pub fn append_journal(&mut self, row: JournalRow) {
+        self.changes.push(Change::InsertJournal(row));
+    }
+
+    /// Replaces the execution's earlier snapshot.
+    pub fn put_snapshot(&mut self, row: SnapshotRow) {
+        self.changes.push(Change::PutSnapshot(row));
+    }
+
+    pub fn delete_snapshot(&mut self, execution: ExecutionId) {
+        self.changes.push(Change::DeleteSnapshot(execution));
+    }
+
+    pub fn add_timer(&mut self, row: TimerRow) {
+        self.changes.push(Change::InsertTimer(row));
+    }
+
+    pub fn remove_timer(&mut self, id: TimerId) {
+        self.changes.push(Change::DeleteTimer(id));
+    }
+
+    pub fn start_map_run(&mut self, row: MapRunRow) {
+        self.touch(row.run, 0, row.started);
+        self.changes.push(Change::InsertMapRun(row));
+    }
+
+    /// Adds a page and counts its items to the map run's total.
+    pub fn add_map_page(&mut self, row: MapPageRow) {
+        self.count_items(
+            row.map_run,
+            ItemCounts { total: i64::from(row.count), ..ItemCounts::default() },
+        );
+        self.changes.push(Change::InsertMapPage(row));
+    }
+
+    /// Items that end without a child of their own, as when a map run is stopped.
+    pub fn count_items(&mut self, map_run: MapRunId, delta: ItemCounts) {
+        let counts = self.books.items.entry(map_run).or_default();
+        counts.total += delta.total;
+        counts.succeeded += delta.succeeded;
+        counts.failed += delta.failed;
+        counts.timed_out += delta.timed_out;
+        counts.aborted += delta.aborted;
+    }
+
+    pub fn end_map_run(&mut self, end: MapRunEnd) {
+        self.changes.push(Change::EndMapRun(end));
+    }
+
+    /// Takes a key, or fails the whole batch with `Conflict` when it is taken.
+    pub fn claim(&mut self, claim: ClaimRow, now: Timestamp) {
+        self.changes.push(Change::Claim { claim, now });
+    }
+
+    pub fn audit(&mut self, row: AuditRow) {
+        self.changes.push(Change::InsertAudit(row));
+    }
+
+    fn count_child_end(&mut self, row: &ExecutionRow, status: ExecutionStatus) {
+        let Some((map_run, _)) = row.item else { return };
+        let one = ItemCounts::default();
+        let delta = match status {
+            ExecutionStatus::Running => return,
+            ExecutionStatus::Succeeded => ItemCounts { succeeded: 1, ..one },
+            ExecutionStatus::Failed => ItemCounts { failed: 1, ..one },
+            ExecutionStatus::TimedOut => ItemCounts { timed_out: 1, ..one },
+            ExecutionStatus::Aborted => ItemCounts { aborted: 1, ..one },
+        };
+        self.count_items(map_run, delta);
+    }
+
+    fn count(&mut self, run: RunId, subscription: ResourceId, delta: Totals) {
+        *self.books.subscriptions.entry((run, subscription)).or_default() += delta;
+    }
+
+    fn touch(&mut self, run: RunId, open: i64, at: Timestamp) {
+        let entry = self.books.runs.entry(run).or_insert((0, at));
+        entry.0 += open;
+        entry.1 = entry.1.max(at);
+    }
+}

@@ -1,0 +1,42 @@
+//! What listings are narrowed by, and what a store says of itself.
+
+use serde::Serialize;
+use stepbus_model::{MapRunId, ResourceId, RunId};
+
+use crate::records::ExecutionStatus;
+
+/// Which executions to list; children of map runs only when `map_run` asks for them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExecutionFilter {
+    pub workflow: Option<ResourceId>,
+    pub run: Option<RunId>,
+    pub status: Option<ExecutionStatus>,
+    pub map_run: Option<MapRunId>,
+}
+
+/// Which messages to list. Texts are compared whole.
+#[derive(Debug, Clone, Default)]
+pub struct MessageFilter {
+    pub queue: Option<ResourceId>,
+    pub run: Option<RunId>,
+    pub subscription: Option<ResourceId>,
+    pub error_code: Option<String>,
+    pub key: Option<String>,
+}
+
+/// Counters since the store was opened, and sizes as they are.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Stats {
+    pub commits: u64,
+    pub batches: u64,
+    pub changes: u64,
+    pub commit_micros: u64,
+    pub sync_micros: u64,
+    pub checkpoints: u64,
+    pub failed_commits: u64,
+    pub queued_batches: u64,
+    pub database_bytes: u64,
+    pub log_bytes: u64,
+    pub free_bytes: u64,
+    pub full: bool,
+}

@@ -1,0 +1,340 @@
+//! The rows. Ids are numbers of one counter, bodies are bytes that only their writer reads.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use stepbus_model::{
+    DeliveryId, EventId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, TimerId,
+    Timestamp,
+};
+
+macro_rules! coded {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $code:literal $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        pub enum $name { $(#[serde(rename = $text)] $variant,)* }
+
+        impl $name {
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// The number that stands for it in a row; never reused.
+            #[must_use]
+            pub fn code(self) -> u8 {
+                match self { $($name::$variant => $code,)* }
+            }
+
+            #[must_use]
+            pub fn from_code(code: u8) -> Option<Self> {
+                match code { $($code => Some($name::$variant),)* _ => None }
+            }
+
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some($name::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+coded! {
+    /// What a named thing of the project file is.
+    ResourceKind {
+        Bus = 1 "bus",
+        Subscription = 2 "subscription",
+        Connection = 3 "connection",
+        Destination = 4 "destination",
+        Workflow = 5 "workflow",
+        Endpoint = 6 "endpoint",
+        Queue = 7 "queue",
+    }
+}
+
+coded! {
+    /// Statuses of an execution, by AWS's names.
+    ExecutionStatus {
+        Running = 1 "RUNNING",
+        Succeeded = 2 "SUCCEEDED",
+        Failed = 3 "FAILED",
+        TimedOut = 4 "TIMED_OUT",
+        Aborted = 5 "ABORTED",
+    }
+}
+
+coded! {
+    ExecutionKind {
+        Standard = 1 "STANDARD",
+        Express = 2 "EXPRESS",
+    }
+}
+
+coded! {
+    /// Statuses of a map run, by AWS's names.
+    MapRunStatus {
+        Running = 1 "RUNNING",
+        Succeeded = 2 "SUCCEEDED",
+        Failed = 3 "FAILED",
+        Aborted = 4 "ABORTED",
+    }
+}
+
+/// What directly brought an event, execution or run about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Cause {
+    /// Somebody outside: a publisher, an operator, a schedule.
+    Outside,
+    Event(EventId),
+    Execution(ExecutionId),
+    MapRun(MapRunId),
+}
+
+/// A named thing, one row a version; the newest version is the current one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ResourceRow {
+    pub id: ResourceId,
+    pub kind: ResourceKind,
+    pub name: String,
+    pub version: u32,
+    /// JSON without secrets.
+    pub body: String,
+    pub at: Timestamp,
+    /// Gone from the project file; kept because records point at it.
+    pub retired: bool,
+}
+
+/// A workflow definition by its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionRow {
+    pub id: u64,
+    pub hash: String,
+    pub text: String,
+}
+
+/// Everything caused by one root event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunRow {
+    pub id: RunId,
+    /// Who asked: `endpoint:sync`, `operator`, …
+    pub origin: String,
+    /// A short text by which people know the run, as in `container=products`.
+    pub label: String,
+    pub started: Timestamp,
+    /// When something of it was last committed; its end, when nothing is open.
+    pub last: Timestamp,
+    /// Deliveries pending and executions running.
+    pub open: i64,
+}
+
+/// An event of the retained log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventRow {
+    pub id: EventId,
+    pub run: RunId,
+    pub bus: ResourceId,
+    pub cause: Cause,
+    pub hops: u16,
+    pub at: Timestamp,
+    pub envelope: Bytes,
+}
+
+/// A live delivery: one match of a subscription that has no fate yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryRow {
+    pub id: DeliveryId,
+    pub run: RunId,
+    pub subscription: ResourceId,
+    /// The subscription's version by which it is transformed.
+    pub version: u32,
+    pub event: EventId,
+    pub key: Option<String>,
+    /// For a FIFO subscription, the hash of its key.
+    pub lane: Option<i64>,
+    pub created: Timestamp,
+    /// Raised when the payload is edited, so that targets see another Idempotency-Key.
+    pub revision: u32,
+    pub attempts: u32,
+    pub first_tried: Option<Timestamp>,
+    /// Not to be tried before.
+    pub due: Option<Timestamp>,
+    /// The last failure as JSON, secrets masked.
+    pub failure: Option<String>,
+}
+
+/// A delivery that met its fate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerRow {
+    pub id: DeliveryId,
+    pub run: RunId,
+    pub subscription: ResourceId,
+    pub version: u32,
+    pub event: EventId,
+    pub key: Option<String>,
+    pub outcome: Outcome,
+    pub revision: u32,
+    pub attempts: u32,
+    pub created: Timestamp,
+    pub finished: Timestamp,
+    /// The execution it started, the message it became, or why it was discarded.
+    pub note: Option<String>,
+}
+
+/// What was last delivered for a key, and what the target calls it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyRow {
+    /// The destination.
+    pub scope: ResourceId,
+    pub key: String,
+    pub hash: Option<String>,
+    pub version: Option<String>,
+    pub remote_id: Option<String>,
+}
+
+/// A message in a queue. A dead letter carries its delivery and its own copy of the event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRow {
+    pub id: MessageId,
+    pub queue: ResourceId,
+    pub run: RunId,
+    pub sent: Timestamp,
+    pub body: Bytes,
+    /// EventBridge's attributes and ours, a JSON object.
+    pub attributes: String,
+    pub error_code: Option<String>,
+    /// The delivery as it was when it failed.
+    pub delivery: Option<DeliveryRow>,
+}
+
+/// An execution of a workflow, a map's child included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionRow {
+    pub id: ExecutionId,
+    pub run: RunId,
+    pub workflow: ResourceId,
+    pub definition: u64,
+    pub kind: ExecutionKind,
+    pub name: String,
+    pub cause: Cause,
+    pub hops: u16,
+    /// The map run and item index it is a child of.
+    pub item: Option<(MapRunId, u64)>,
+    pub status: ExecutionStatus,
+    /// Waits only for timers, map runs or signals: nothing to do at start-up.
+    pub idle: bool,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub output: Option<Bytes>,
+    pub error: Option<String>,
+    pub error_cause: Option<String>,
+    /// Crashes that found one of its tasks in flight, since it last moved on.
+    pub recoveries: u32,
+    /// The interpreter's semantics it began under.
+    pub semantics: u32,
+}
+
+/// How an execution ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionEnd {
+    pub status: ExecutionStatus,
+    pub at: Timestamp,
+    pub output: Option<Bytes>,
+    pub error: Option<String>,
+    pub error_cause: Option<String>,
+}
+
+/// One or several consecutive journal entries of an execution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalRow {
+    pub execution: ExecutionId,
+    /// Number of its first entry, from 0.
+    pub first: u64,
+    pub count: u32,
+    pub entries: Bytes,
+}
+
+/// The value of an execution after `inputs` journal entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRow {
+    pub execution: ExecutionId,
+    pub inputs: u64,
+    pub value: Bytes,
+}
+
+/// A moment at which an execution must be given one of its timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerRow {
+    pub id: TimerId,
+    pub due: Timestamp,
+    pub execution: ExecutionId,
+    /// The interpreter's own number for it.
+    pub timer: u64,
+}
+
+/// Counts of a map run's items that ended, or a change of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ItemCounts {
+    pub total: i64,
+    pub succeeded: i64,
+    pub failed: i64,
+    pub timed_out: i64,
+    pub aborted: i64,
+}
+
+impl ItemCounts {
+    #[must_use]
+    pub fn ended(&self) -> i64 {
+        self.succeeded + self.failed + self.timed_out + self.aborted
+    }
+}
+
+/// A distributed map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapRunRow {
+    pub id: MapRunId,
+    pub run: RunId,
+    pub execution: ExecutionId,
+    /// The visit of the Map state in its execution.
+    pub visit: u64,
+    pub status: MapRunStatus,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub counts: ItemCounts,
+    /// Everything that is needed to start children, as JSON.
+    pub spec: Bytes,
+    pub error: Option<String>,
+    pub error_cause: Option<String>,
+}
+
+/// A page of a map run's items, committed before any child starts from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapPageRow {
+    pub map_run: MapRunId,
+    pub page: u64,
+    pub first_index: u64,
+    pub count: u32,
+    /// A JSON array.
+    pub items: Bytes,
+    /// Where reading goes on; none on the last page.
+    pub next_token: Option<String>,
+}
+
+/// A key that can be taken once until it expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRow {
+    pub scope: String,
+    pub key: String,
+    pub value: String,
+    pub expires: Timestamp,
+}
+
+/// Who did what to the system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditRow {
+    pub at: Timestamp,
+    pub who: String,
+    pub action: String,
+    pub subject: String,
+    pub detail: String,
+}

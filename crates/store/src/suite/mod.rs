@@ -1,0 +1,1 @@
+//! The conformance suite that every implementation of [`crate::Store`] must pass.

@@ -70,8 +70,6 @@ ids! {
     MapRunId, "a map run", "map";
     /// A message in a queue; dead letters are messages.
     MessageId, "a message", "msg";
-    /// A moment at which something must be looked at again.
-    TimerId, "a timer", "tmr";
     /// A named thing of the project file: bus, subscription, connection, destination, workflow, endpoint.
     ResourceId, "a resource", "res";
 }

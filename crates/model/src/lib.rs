@@ -11,7 +11,7 @@ pub mod outcome;
 pub mod time;
 
 pub use event::Event;
-pub use id::{DeliveryId, EventId, ExecutionId, MapRunId, MessageId, ResourceId, RunId, TimerId};
+pub use id::{DeliveryId, EventId, ExecutionId, MapRunId, MessageId, ResourceId, RunId};
 pub use limits::Limits;
 pub use outcome::{Outcome, Totals};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

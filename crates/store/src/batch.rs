@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stepbus_model::{
-    DeliveryId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, TimerId, Timestamp,
-    Totals,
+    DeliveryId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, Timestamp, Totals,
 };
 
 use crate::records::{
     AuditRow, ClaimRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionRow,
     ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow, MapRunRow,
-    MapRunStatus, MessageRow, ResourceRow, RunRow, SnapshotRow, TimerRow,
+    MapRunStatus, MessageRow, ResourceRow, RunRow, SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -109,9 +108,13 @@ pub enum Change {
     InsertMessage(MessageRow),
     DeleteMessage(MessageId),
     InsertExecution(ExecutionRow),
-    SetIdle {
+    /// It leaves memory: idle, to be woken at `wake`.
+    ParkExecution {
         id: ExecutionId,
-        idle: bool,
+        wake: Option<Timestamp>,
+    },
+    WakeExecution {
+        id: ExecutionId,
     },
     SetRecoveries {
         id: ExecutionId,
@@ -124,8 +127,6 @@ pub enum Change {
     InsertJournal(JournalRow),
     PutSnapshot(SnapshotRow),
     DeleteSnapshot(ExecutionId),
-    InsertTimer(TimerRow),
-    DeleteTimer(TimerId),
     InsertMapRun(MapRunRow),
     InsertMapPage(MapPageRow),
     EndMapRun(MapRunEnd),
@@ -323,8 +324,13 @@ impl Batch {
         self.changes.push(Change::EndExecution { id: row.id, end });
     }
 
-    pub fn set_idle(&mut self, id: ExecutionId, idle: bool) {
-        self.changes.push(Change::SetIdle { id, idle });
+    /// The execution leaves memory until `wake`, or until somebody sends it something.
+    pub fn park_execution(&mut self, id: ExecutionId, wake: Option<Timestamp>) {
+        self.changes.push(Change::ParkExecution { id, wake });
+    }
+
+    pub fn wake_execution(&mut self, id: ExecutionId) {
+        self.changes.push(Change::WakeExecution { id });
     }
 
     pub fn set_recoveries(&mut self, id: ExecutionId, recoveries: u32) {
@@ -342,14 +348,6 @@ impl Batch {
 
     pub fn delete_snapshot(&mut self, execution: ExecutionId) {
         self.changes.push(Change::DeleteSnapshot(execution));
-    }
-
-    pub fn add_timer(&mut self, row: TimerRow) {
-        self.changes.push(Change::InsertTimer(row));
-    }
-
-    pub fn remove_timer(&mut self, id: TimerId) {
-        self.changes.push(Change::DeleteTimer(id));
     }
 
     pub fn start_map_run(&mut self, row: MapRunRow) {

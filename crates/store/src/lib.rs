@@ -24,7 +24,7 @@ pub use query::{ExecutionFilter, MessageFilter, Stats};
 pub use records::{
     AuditRow, Cause, ClaimRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind,
     ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow,
-    MapRunRow, MapRunStatus, MessageRow, ResourceKind, ResourceRow, RunRow, SnapshotRow, TimerRow,
+    MapRunRow, MapRunStatus, MessageRow, ResourceKind, ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -59,7 +59,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Read<'_, Vec<EventRow>>;
     fn delivery(&self, id: DeliveryId) -> Read<'_, Option<DeliveryRow>>;
     fn ledger(&self, id: DeliveryId) -> Read<'_, Option<LedgerRow>>;
-    /// Deliveries that wait for nothing (`due` is none).
+    /// Deliveries that wait for nothing (`due` is none); of a lane, only its first one, and that
+    /// only when it does not wait.
     fn ready_deliveries(
         &self,
         subscription: ResourceId,
@@ -68,7 +69,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Read<'_, Vec<DeliveryRow>>;
     /// Deliveries that wait for a moment up to `until`, soonest first.
     fn due_deliveries(&self, until: Timestamp, limit: usize) -> Read<'_, Vec<DeliveryRow>>;
-    /// Deliveries of one lane of a FIFO subscription, whether they wait or not.
+    /// The first deliveries of one lane of a FIFO subscription, whether they wait or not.
     fn lane_deliveries(
         &self,
         subscription: ResourceId,
@@ -99,13 +100,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         before: Option<ExecutionId>,
         limit: usize,
     ) -> Read<'_, Vec<ExecutionRow>>;
-    /// Running executions that do not merely wait for a timer, map run or outside signal.
+    /// Running executions that are not idle, in id order.
     fn active_executions(&self, after: ExecutionId, limit: usize) -> Read<'_, Vec<ExecutionRow>>;
     /// Journal rows that hold entries at or after `from`, in order.
     fn journal(&self, execution: ExecutionId, from: u64) -> Read<'_, Vec<JournalRow>>;
     fn snapshot(&self, execution: ExecutionId) -> Read<'_, Option<SnapshotRow>>;
-    /// Timers due up to `until`, soonest first.
-    fn due_timers(&self, until: Timestamp, limit: usize) -> Read<'_, Vec<TimerRow>>;
+    /// Idle executions to be woken up to `until`, soonest first.
+    fn due_executions(
+        &self,
+        until: Timestamp,
+        limit: usize,
+    ) -> Read<'_, Vec<(ExecutionId, Timestamp)>>;
     fn map_run(&self, id: MapRunId) -> Read<'_, Option<MapRunRow>>;
     fn map_runs_of_run(&self, run: RunId) -> Read<'_, Vec<MapRunRow>>;
     fn running_map_runs(&self, after: MapRunId, limit: usize) -> Read<'_, Vec<MapRunRow>>;

@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stepbus_model::{
-    DeliveryId, EventId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, TimerId,
-    Timestamp,
+    DeliveryId, EventId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, Timestamp,
 };
 
 macro_rules! coded {
@@ -221,8 +220,10 @@ pub struct ExecutionRow {
     /// The map run and item index it is a child of.
     pub item: Option<(MapRunId, u64)>,
     pub status: ExecutionStatus,
-    /// Waits only for timers, map runs or signals: nothing to do at start-up.
+    /// Put out of memory: it waits, and there is nothing to do for it at start-up.
     pub idle: bool,
+    /// When an idle one is to be woken; none while only a signal from outside can.
+    pub wake: Option<Timestamp>,
     pub started: Timestamp,
     pub ended: Option<Timestamp>,
     pub output: Option<Bytes>,
@@ -260,16 +261,6 @@ pub struct SnapshotRow {
     pub execution: ExecutionId,
     pub inputs: u64,
     pub value: Bytes,
-}
-
-/// A moment at which an execution must be given one of its timers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimerRow {
-    pub id: TimerId,
-    pub due: Timestamp,
-    pub execution: ExecutionId,
-    /// The interpreter's own number for it.
-    pub timer: u64,
 }
 
 /// Counts of a map run's items that ended, or a change of them.

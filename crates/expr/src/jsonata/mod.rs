@@ -1,0 +1,192 @@
+//! JSONata as Step Functions runs it: `jsonata-core` behind a thin adapter.
+//!
+//! An expression is compiled once and shared; the evaluator and its values are built where it
+//! runs, since they cannot leave their thread.
+
+mod convert;
+mod error;
+mod functions;
+mod names;
+mod scope;
+mod template;
+mod tree;
+
+use std::fmt;
+use std::sync::Arc;
+
+use jsonata_core::ast::AstNode;
+use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
+use jsonata_core::parser::{self, ParserError};
+use jsonata_core::value::JValue;
+use serde_json::Value;
+
+pub use error::{CompileError, EvalError, EvalErrorKind, InvalidJson};
+pub use scope::{EvalLimits, Scope};
+pub use template::{Template, expression_in};
+
+use convert::{NoJson, Room, from_evaluator};
+use names::{Names, is_plain};
+use scope::Plain;
+
+/// Bytes of one expression's text.
+const SOURCE_BYTES: usize = 256 * 1024;
+
+/// A compiled expression. Cloning is cheap.
+#[derive(Clone)]
+pub struct Jsonata {
+    compiled: Arc<Compiled>,
+}
+
+struct Compiled {
+    source: String,
+    tree: AstNode,
+    names: Names,
+    /// Functions of ours that the evaluator needs for it.
+    functions: Vec<String>,
+    /// Set when the expression is `$name.member.member…` and nothing else.
+    plain: Option<(String, Vec<String>)>,
+}
+
+impl Jsonata {
+    /// Parses an expression, without `{% %}`.
+    ///
+    /// # Errors
+    /// When the text is no JSONata expression, or is too long or too deeply nested.
+    pub fn compile(source: &str) -> Result<Jsonata, CompileError> {
+        if source.len() > SOURCE_BYTES {
+            return Err(compile_error(&format!(
+                "The expression has {} bytes; at most {SOURCE_BYTES} are allowed. Split it.",
+                source.len()
+            )));
+        }
+        let tree = parser::parse(source).map_err(|error| parse_error(&error))?;
+        let names = Names::of(&tree);
+        let functions =
+            names.mentioned.keys().filter(|name| functions::is_ours(name)).cloned().collect();
+        let plain = plain_path(&tree);
+        let source = source.to_owned();
+        Ok(Jsonata { compiled: Arc::new(Compiled { source, tree, names, functions, plain }) })
+    }
+
+    /// The text it was compiled from.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.compiled.source
+    }
+
+    /// Variables that the expression reads and does not bind itself, without their `$`.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.compiled.names.free.iter().map(String::as_str)
+    }
+
+    /// The result; `None` for JSONata's undefined.
+    ///
+    /// # Errors
+    /// What the expression throws, or the bound it reaches.
+    pub fn eval(&self, scope: &Scope<'_>) -> Result<Option<Value>, EvalError> {
+        if let Some((name, path)) = &self.compiled.plain {
+            match scope.plain(name, path) {
+                Plain::Value(value) => return Ok(Some(value.clone())),
+                Plain::Undefined => return Ok(None),
+                Plain::Elsewhere => {}
+            }
+        }
+        let limits = scope.limits;
+        let result = self.evaluate(scope).map_err(|error| self.thrown(&error))?;
+        let mut room = Room { bytes: limits.bytes, depth: limits.result_depth };
+        from_evaluator(&result, &mut room).map_err(|reason| self.no_json(reason, limits))
+    }
+
+    fn evaluate(&self, scope: &Scope<'_>) -> Result<JValue, EvaluatorError> {
+        let mut context = Context::new();
+        for (name, need) in &self.compiled.names.mentioned {
+            if let Some(value) = scope.value(name, need) {
+                context.bind(name.clone(), value);
+            }
+        }
+        let options = EvaluatorOptions {
+            max_stack_depth: Some(scope.limits.depth),
+            max_sequence_length: Some(scope.limits.sequence),
+            ..EvaluatorOptions::default()
+        };
+        let mut evaluator = Evaluator::with_options(context, options);
+        for name in &self.compiled.functions {
+            functions::register(&mut evaluator, name, scope)?;
+        }
+        evaluator.evaluate(&self.compiled.tree, &scope.root())
+    }
+
+    fn fail(&self, kind: EvalErrorKind) -> EvalError {
+        EvalError { kind, expression: self.compiled.source.clone(), pointer: None }
+    }
+
+    fn thrown(&self, error: &EvaluatorError) -> EvalError {
+        let code = error.code().map(str::to_owned);
+        let message = match &code {
+            Some(code) => error.message()[code.len() + 1..].trim_start().to_owned(),
+            None => error.message().to_owned(),
+        };
+        self.fail(match code.as_deref() {
+            Some("D1011" | "D2014" | "D2015" | "U1001") => EvalErrorKind::Limit { code, message },
+            // AWS names no token here.
+            Some("T1006") => {
+                let (message, token) = match message.split_once(": ") {
+                    Some((message, token)) => (message.to_owned(), Some(token.to_owned())),
+                    None => (message, None),
+                };
+                EvalErrorKind::Thrown { code, message, token }
+            }
+            _ => EvalErrorKind::Thrown { code, message, token: None },
+        })
+    }
+
+    fn no_json(&self, reason: NoJson, limits: EvalLimits) -> EvalError {
+        let message = match reason {
+            NoJson::Function => return self.fail(EvalErrorKind::NotData),
+            NoJson::TooLarge => format!("The result is larger than {} bytes", limits.bytes),
+            NoJson::TooDeep => {
+                format!("The result is nested deeper than {} levels", limits.result_depth)
+            }
+        };
+        self.fail(EvalErrorKind::Limit { code: None, message })
+    }
+}
+
+impl fmt::Debug for Jsonata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Jsonata").field(&self.compiled.source).finish()
+    }
+}
+
+fn plain_path(tree: &AstNode) -> Option<(String, Vec<String>)> {
+    let name = |node: &AstNode| match node {
+        AstNode::Variable(name) if !name.is_empty() && !functions::is_function(name) => {
+            Some(name.clone())
+        }
+        _ => None,
+    };
+    let AstNode::Path { steps } = tree else {
+        return Some((name(tree)?, Vec::new()));
+    };
+    let (first, rest) = steps.split_first()?;
+    if !steps.iter().all(is_plain) {
+        return None;
+    }
+    let members = rest.iter().map(|step| match &step.node {
+        AstNode::Name(name) => Some(name.clone()),
+        _ => None,
+    });
+    Some((name(&first.node)?, members.collect::<Option<_>>()?))
+}
+
+fn compile_error(message: &str) -> CompileError {
+    CompileError { code: None, message: message.to_owned(), position: None, token: None }
+}
+
+fn parse_error(error: &ParserError) -> CompileError {
+    let text = error.to_string();
+    let text = text.strip_prefix("Invalid syntax: ").unwrap_or(&text);
+    let code = jsonata_core::evaluator::error_code_prefix(text);
+    let message = code.map_or(text, |code| text[code.len() + 1..].trim_start());
+    CompileError { code: code.map(str::to_owned), ..compile_error(message) }
+}

@@ -1,0 +1,27 @@
+//! Everything that leaves the process over HTTP: connections with credentials, destinations with
+//! rate, concurrency, result classes and upserts, and the calls of `http:invoke`.
+//!
+//! A room that knows nothing of workflows or buses: it is handed a payload and says what became
+//! of it. What it remembers (tokens, limiters, pauses) is lost with the process and may be.
+
+mod connect;
+mod health;
+mod payload;
+mod rate;
+mod report;
+mod secret;
+mod spec;
+mod task;
+mod template;
+
+pub use connect::{Connect, DeliveryRequest};
+pub use health::{Circuit, Condition, Health};
+pub use payload::Payload;
+pub use rate::{Rate, RateError};
+pub use report::{Exchange, Failure, Receipt, Report, code};
+pub use secret::{MASK, Secret};
+pub use spec::{
+    Action, ApiKey, Auth, Body, CallSpec, ConnectionSpec, DestinationSpec, OAuth, OAuthStyle,
+    OutcomeRules, ParamValue, Params, SpecError, Upsert,
+};
+pub use task::{CallError, HttpResponse, HttpTask};

@@ -1,0 +1,47 @@
+//! What `http:invoke` asks for and gets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::report::Failure;
+
+/// One call of a workflow's task.
+#[derive(Debug, Clone, Default)]
+pub struct HttpTask {
+    pub connection: Option<String>,
+    pub method: String,
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    /// Added to what the URL has.
+    pub query: Vec<(String, String)>,
+    /// Sent as `application/json` unless `headers` say otherwise.
+    pub body: Option<Bytes>,
+    /// Of the call itself; waiting for permits is not counted.
+    pub timeout: Option<Duration>,
+    /// Sent as `Idempotency-Key` when the method writes.
+    pub idempotency_key: Option<String>,
+}
+
+/// An answer with a status in 200..=299.
+#[derive(Debug, Clone)]
+pub struct HttpResponse {
+    pub status: u16,
+    /// The status line's text, as in `OK`.
+    pub reason: &'static str,
+    /// In the order they came, names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+}
+
+/// Why a task failed, under the name that Retry and Catch know.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}: {cause}")]
+pub struct CallError {
+    /// `States.Http.StatusCode.NNN`, `States.Http.Socket` or another of AWS's names.
+    pub error: String,
+    pub cause: String,
+    pub status: Option<u16>,
+    pub failure: Arc<Failure>,
+}

@@ -47,6 +47,34 @@ pub struct Limits {
     pub task_recoveries: u32,
     /// Seconds an HTTP call may take when nothing shorter is set. AWS: 60 (HTTP Task).
     pub http_timeout_seconds: u64,
+    /// Milliseconds to reach a host before a call counts as a connection failure.
+    pub http_connect_timeout_ms: u64,
+    /// Connections kept open to one host while nothing uses them.
+    pub http_idle_connections: usize,
+    /// Redirects followed for one GET.
+    pub http_redirects: usize,
+    /// Body bytes that a failure keeps of the last request, and of the last response.
+    pub exchange_bytes: usize,
+    /// Characters of a target's own error text in a failure's message.
+    pub error_chars: usize,
+    /// Seconds before its expiry at which a token is renewed.
+    pub token_margin_seconds: u64,
+    /// Shortest pause of a destination that throttles, as for `Retry-After: 0`.
+    pub throttle_floor_ms: u64,
+    /// First pause when a throttling answer names no time; doubles with each one in a row.
+    pub throttle_first_ms: u64,
+    /// Longest pause when throttling answers name no time.
+    pub throttle_growth_cap_ms: u64,
+    /// Longest pause that a Retry-After can ask for.
+    pub throttle_cap_seconds: u64,
+    /// Calls let through first when a pause ends; each that is answered lets one more through.
+    pub resume_calls: usize,
+    /// Connection failures and 5xx in a row that open a destination's circuit.
+    pub breaker_failures: u32,
+    /// First time for which a circuit stays open; doubles with each failed probe.
+    pub breaker_first_ms: u64,
+    /// Longest time for which a circuit stays open before the next probe.
+    pub breaker_cap_ms: u64,
     /// Timers held in memory; later ones wait in the store.
     pub timers_in_memory: usize,
     /// Batches of one group commit.
@@ -82,6 +110,20 @@ impl Limits {
         delivery_age_seconds: 86_400,
         task_recoveries: 5,
         http_timeout_seconds: 60,
+        http_connect_timeout_ms: 5_000,
+        http_idle_connections: 256,
+        http_redirects: 5,
+        exchange_bytes: 8 * 1024,
+        error_chars: 400,
+        token_margin_seconds: 60,
+        throttle_floor_ms: 100,
+        throttle_first_ms: 1_000,
+        throttle_growth_cap_ms: 60_000,
+        throttle_cap_seconds: 3_600,
+        resume_calls: 2,
+        breaker_failures: 10,
+        breaker_first_ms: 500,
+        breaker_cap_ms: 15_000,
         timers_in_memory: 10_000,
         group_commit_batches: 1_000,
         writer_queue: 4_096,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::Serialize;
 use stepbus_model::{
     DeliveryId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, Timestamp, Totals,
@@ -59,6 +60,52 @@ pub struct Books {
     pub items: BTreeMap<MapRunId, ItemCounts>,
     /// Change of what a run has open, and when it was last touched.
     pub runs: BTreeMap<RunId, (i64, Timestamp)>,
+}
+
+impl Books {
+    /// Adds the changes of `other`, as when several batches become one commit.
+    pub fn merge(&mut self, other: &Books) {
+        for (&key, &totals) in &other.subscriptions {
+            *self.subscriptions.entry(key).or_default() += totals;
+        }
+        for (&id, delta) in &other.workflows {
+            let totals = self.workflows.entry(id).or_default();
+            totals.started += delta.started;
+            totals.succeeded += delta.succeeded;
+            totals.failed += delta.failed;
+            totals.timed_out += delta.timed_out;
+            totals.aborted += delta.aborted;
+        }
+        for (&id, delta) in &other.items {
+            self.count_items(id, delta);
+        }
+        for (&id, &(open, at)) in &other.runs {
+            self.touch(id, open, at);
+        }
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.subscriptions.is_empty()
+            && self.workflows.is_empty()
+            && self.items.is_empty()
+            && self.runs.is_empty()
+    }
+
+    fn count_items(&mut self, map_run: MapRunId, delta: &ItemCounts) {
+        let counts = self.items.entry(map_run).or_default();
+        counts.total += delta.total;
+        counts.succeeded += delta.succeeded;
+        counts.failed += delta.failed;
+        counts.timed_out += delta.timed_out;
+        counts.aborted += delta.aborted;
+    }
+
+    fn touch(&mut self, run: RunId, open: i64, at: Timestamp) {
+        let entry = self.runs.entry(run).or_insert((0, at));
+        entry.0 += open;
+        entry.1 = entry.1.max(at);
+    }
 }
 
 /// A delivery's failure that is not the end.
@@ -138,6 +185,28 @@ pub enum Change {
     InsertAudit(AuditRow),
 }
 
+impl Change {
+    /// About how many bytes of payload it carries.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Change::PutResource(row) => row.body.len(),
+            Change::PutDefinition(row) => row.text.len(),
+            Change::InsertEvent(row) => row.envelope.len(),
+            Change::InsertDelivery(row) => row.failure.as_ref().map_or(0, String::len),
+            Change::RetryDelivery(retry) => retry.failure.len(),
+            Change::InsertMessage(row) => row.body.len() + row.attributes.len(),
+            Change::InsertExecution(row) => row.output.as_ref().map_or(0, Bytes::len),
+            Change::EndExecution { end, .. } => end.output.as_ref().map_or(0, Bytes::len),
+            Change::InsertJournal(row) => row.entries.len(),
+            Change::PutSnapshot(row) => row.value.len(),
+            Change::InsertMapRun(row) => row.spec.len(),
+            Change::InsertMapPage(row) => row.items.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// Changes that become durable together.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -175,29 +244,19 @@ impl Batch {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.books.is_empty()
     }
 
     /// Takes over all of `other`, after what is here.
     pub fn append(&mut self, other: Batch) {
         self.changes.extend(other.changes);
-        for (key, totals) in other.books.subscriptions {
-            *self.books.subscriptions.entry(key).or_default() += totals;
-        }
-        for (id, delta) in other.books.workflows {
-            let totals = self.books.workflows.entry(id).or_default();
-            totals.started += delta.started;
-            totals.succeeded += delta.succeeded;
-            totals.failed += delta.failed;
-            totals.timed_out += delta.timed_out;
-            totals.aborted += delta.aborted;
-        }
-        for (id, delta) in other.books.items {
-            self.count_items(id, delta);
-        }
-        for (id, (open, at)) in other.books.runs {
-            self.touch(id, open, at);
-        }
+        self.books.merge(&other.books);
+    }
+
+    /// About how many bytes of payload it carries.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.changes.iter().map(Change::bytes).sum()
     }
 
     pub fn put_resource(&mut self, row: ResourceRow) {
@@ -268,6 +327,18 @@ impl Batch {
     pub fn dead_letter(&mut self, message: MessageRow, delivery: &DeliveryRow, finish: Finish) {
         self.finish_delivery(delivery, Finish { outcome: Outcome::DeadLettered, ..finish });
         self.changes.push(Change::InsertMessage(message));
+    }
+
+    /// A message of its own, no dead letter.
+    pub fn send_message(&mut self, row: MessageRow) {
+        debug_assert!(row.delivery.is_none(), "a dead letter comes by dead_letter");
+        self.changes.push(Change::InsertMessage(row));
+    }
+
+    /// Takes away a message that is no dead letter; those end by [`Batch::redrive`] and
+    /// [`Batch::purge`], which keep the books.
+    pub fn delete_message(&mut self, id: MessageId) {
+        self.changes.push(Change::DeleteMessage(id));
     }
 
     /// A dead letter goes back to pending; `delivery` is how it starts anew.
@@ -366,12 +437,7 @@ impl Batch {
 
     /// Items that end without a child of their own, as when a map run is stopped.
     pub fn count_items(&mut self, map_run: MapRunId, delta: ItemCounts) {
-        let counts = self.books.items.entry(map_run).or_default();
-        counts.total += delta.total;
-        counts.succeeded += delta.succeeded;
-        counts.failed += delta.failed;
-        counts.timed_out += delta.timed_out;
-        counts.aborted += delta.aborted;
+        self.books.count_items(map_run, &delta);
     }
 
     pub fn end_map_run(&mut self, end: MapRunEnd) {
@@ -405,8 +471,6 @@ impl Batch {
     }
 
     fn touch(&mut self, run: RunId, open: i64, at: Timestamp) {
-        let entry = self.books.runs.entry(run).or_insert((0, at));
-        entry.0 += open;
-        entry.1 = entry.1.max(at);
+        self.books.touch(run, open, at);
     }
 }

@@ -32,7 +32,7 @@ pub struct Document(Arc<Inner>);
 struct Inner {
     source: Box<str>,
     value: Value,
-    root: Mark,
+    root: Arc<Mark>,
 }
 
 /// A place in a text. Both count from 1; columns count characters.
@@ -77,7 +77,7 @@ impl Document {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (value, root) =
             if json::looks_like(text) { json::parse(text)? } else { yaml::parse(text)? };
-        Ok(Document(Arc::new(Inner { source: text.into(), value, root })))
+        Ok(Document(Arc::new(Inner { source: text.into(), value, root: root.into() })))
     }
 
     pub fn value(&self) -> &Value {
@@ -100,6 +100,23 @@ impl Document {
         self.0.root.find(pointer).value
     }
 
+    /// The pointer of what stands at a place: the innermost key or item that starts there or
+    /// before.
+    pub fn pointer_at(&self, position: Position) -> String {
+        self.0.root.pointer_at(position)
+    }
+
+    /// The same document with each text value for which `change` gives another replaced; keys
+    /// and places stay.
+    pub fn map_texts(&self, mut change: impl FnMut(&str, &str) -> Option<String>) -> Document {
+        let mut value = self.0.value.clone();
+        if !map_texts(&mut value, "", &mut change) {
+            return self.clone();
+        }
+        let Inner { source, root, .. } = &*self.0;
+        Document(Arc::new(Inner { source: source.clone(), value, root: Arc::clone(root) }))
+    }
+
     /// The place of one character of a text value, counted in characters from 0. Where escapes
     /// or folding hide it, the start of the value.
     pub fn position_within(&self, pointer: &str, character: usize) -> Position {
@@ -108,6 +125,32 @@ impl Document {
             Some(text) => locate::within(&self.0.source, mark, text, character),
             None => mark.value,
         }
+    }
+}
+
+/// Whether anything changed.
+fn map_texts(
+    value: &mut Value,
+    pointer: &str,
+    change: &mut dyn FnMut(&str, &str) -> Option<String>,
+) -> bool {
+    match value {
+        Value::String(text) => match change(pointer, text) {
+            Some(other) => {
+                *text = other;
+                true
+            }
+            None => false,
+        },
+        Value::Array(items) => {
+            items.iter_mut().enumerate().fold(false, |changed, (index, item)| {
+                map_texts(item, &join(pointer, index), change) || changed
+            })
+        }
+        Value::Object(map) => map.iter_mut().fold(false, |changed, (key, member)| {
+            map_texts(member, &join(pointer, key), change) || changed
+        }),
+        _ => false,
     }
 }
 

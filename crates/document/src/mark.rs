@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use crate::Position;
+use crate::{Position, join};
 
 /// The places of one value and of everything in it.
 #[derive(Debug)]
@@ -61,5 +61,28 @@ impl Mark {
             }
         }
         mark
+    }
+
+    /// The pointer of the innermost part that starts at or before this place.
+    pub(crate) fn pointer_at(&self, position: Position) -> String {
+        let mut pointer = String::new();
+        let mut mark = self;
+        loop {
+            let inner: Option<(String, &Mark)> = match &mark.children {
+                Children::None => None,
+                Children::Items(items) => {
+                    let index = items.partition_point(|item| item.at <= position);
+                    index.checked_sub(1).map(|index| (index.to_string(), &items[index]))
+                }
+                Children::Members(members) => members
+                    .iter()
+                    .filter(|(_, member)| member.at <= position)
+                    .max_by_key(|(_, member)| member.at)
+                    .map(|(key, member)| (key.to_string(), member)),
+            };
+            let Some((token, child)) = inner else { return pointer };
+            pointer = join(&pointer, token);
+            mark = child;
+        }
     }
 }

@@ -303,6 +303,19 @@ fn characters_of_a_text_are_found_again() {
     }
 }
 
+#[test]
+fn texts_are_replaced_and_keep_their_places() {
+    let document = Document::parse("a: x\nb: [y, 1, {c: x}]\n").unwrap();
+    let changed =
+        document.map_texts(|pointer, text| (text == "x").then(|| format!("{pointer} was x")));
+    assert_eq!(
+        *changed.value(),
+        json!({ "a": "/a was x", "b": ["y", 1, { "c": "/b/2/c was x" }] })
+    );
+    assert_eq!(changed.position("/b/2/c"), document.position("/b/2/c"));
+    assert_eq!(changed.source(), document.source());
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -389,6 +402,8 @@ proptest! {
             let mut all = Vec::new();
             pointers(&value, String::new(), &mut all);
             for pointer in all {
+                let at = document.position(&pointer);
+                prop_assert_eq!(document.position(&document.pointer_at(at)), at);
                 let key = pointer.rsplit('/').next().unwrap().replace("~1", "/").replace("~0", "~");
                 let at = document.position(&pointer);
                 let rest: String = lines[at.line as usize - 1].chars().skip(at.column as usize - 1).collect();

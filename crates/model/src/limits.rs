@@ -17,6 +17,10 @@ pub struct Limits {
     pub history_events: u64,
     /// Steps the interpreter takes for one input before the execution fails with States.Runtime.
     pub steps_per_input: u64,
+    /// Executions in memory; more wait in the store.
+    pub executions_in_memory: usize,
+    /// Seconds an execution must still wait to be put out of memory.
+    pub park_after_seconds: u64,
     /// Inputs after which a snapshot is written.
     pub snapshot_every_inputs: u64,
     /// Causes between an event and its root; a longer chain is a loop and is refused.
@@ -81,10 +85,21 @@ pub struct Limits {
     pub group_commit_batches: usize,
     /// Batches waiting for the writer.
     pub writer_queue: usize,
+    /// Reads waiting for a connection of the store.
+    pub reader_queue: usize,
+    /// Free bytes of the data directory's disk below which nothing new is accepted; what was
+    /// accepted may use them up.
+    pub disk_reserve_bytes: u64,
     /// Rows of one page of a listing.
     pub page_rows: usize,
     /// Seconds an endpoint remembers an Idempotency-Key.
     pub idempotency_seconds: u64,
+    /// Containers inside one another in an event or an event pattern.
+    pub json_depth: usize,
+    /// Beginnings of a field's wildcards that one value may match at once. AWS: 10.
+    pub pattern_complexity: usize,
+    /// Combinations of fields that the `$or`s of one event pattern stand for. AWS: 1,000.
+    pub pattern_combinations: usize,
 }
 
 impl Limits {
@@ -95,6 +110,8 @@ impl Limits {
         definition_bytes: 4 * 1024 * 1024,
         history_events: 1_000_000,
         steps_per_input: 1_000_000,
+        executions_in_memory: 10_000,
+        park_after_seconds: 5,
         snapshot_every_inputs: 500,
         hops: 32,
         fan_out: 1_000,
@@ -127,8 +144,13 @@ impl Limits {
         timers_in_memory: 10_000,
         group_commit_batches: 1_000,
         writer_queue: 4_096,
+        reader_queue: 4_096,
+        disk_reserve_bytes: 128 * 1024 * 1024,
         page_rows: 1_000,
         idempotency_seconds: 86_400,
+        json_depth: 512,
+        pattern_complexity: 10,
+        pattern_combinations: 1_000,
     };
 
     pub const AWS: Limits = Limits {

@@ -184,9 +184,12 @@ impl Labels {
                 close: "}}".to_owned(),
                 leave_out_empty: false,
             },
-            Format::Xml => {
-                Labels { open: format!("<{wrapper}>"), names, close: format!("</{wrapper}>") }
-            }
+            Format::Xml => Labels {
+                open: format!("<{wrapper}>"),
+                names,
+                close: format!("</{wrapper}>"),
+                leave_out_empty: query.columns.is_none(),
+            },
         }
     }
 

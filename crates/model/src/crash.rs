@@ -9,6 +9,8 @@ pub const POINTS: &[&str] = &[
     "accept.after_commit",
     "commit.before",
     "commit.after",
+    "task.before_commit",
+    "task.after_commit",
     "task.before_call",
     "task.after_call",
     "delivery.before_call",

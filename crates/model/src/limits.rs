@@ -29,6 +29,16 @@ pub struct Limits {
     pub fan_out: usize,
     /// Deliveries of one subscription held in memory; the rest wait in the store.
     pub delivery_window: usize,
+    /// Bytes of events held in memory for one subscription's deliveries; more are read again.
+    pub delivery_window_bytes: usize,
+    /// Keys of one FIFO subscription remembered as waiting for a retry; the others are looked up.
+    pub waiting_lanes: usize,
+    /// First backoff between two attempts of a delivery; doubles with each attempt.
+    pub delivery_backoff_first_ms: u64,
+    /// Longest backoff between two attempts of a delivery.
+    pub delivery_backoff_cap_ms: u64,
+    /// Dead letters redriven, purged or made in one commit.
+    pub dead_letter_batch: usize,
     /// Children of one map run in flight when MaxConcurrency is 0 or larger. AWS: 10,000.
     pub map_concurrency: usize,
     /// Items of one page of a map run.
@@ -116,6 +126,11 @@ impl Limits {
         hops: 32,
         fan_out: 1_000,
         delivery_window: 1_000,
+        delivery_window_bytes: 8 * 1024 * 1024,
+        waiting_lanes: 10_000,
+        delivery_backoff_first_ms: 500,
+        delivery_backoff_cap_ms: 300_000,
+        dead_letter_batch: 100,
         map_concurrency: 1_000,
         map_page_items: 1_000,
         map_page_bytes: 1024 * 1024,

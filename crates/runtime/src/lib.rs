@@ -1,0 +1,33 @@
+//! The running system: publish and route, deliver, run workflows and map runs, wake what waits.
+//!
+//! Everything follows one rule: an input and its consequences are one batch; the batch is
+//! committed; only then does anything act on it. [`Engine`] is the door.
+
+mod alarms;
+mod audit;
+mod catalogue;
+mod declared;
+mod delivery;
+mod endpoint;
+mod engine;
+mod event;
+mod expression;
+mod publish;
+mod views;
+mod workflow;
+
+pub use audit::{AuditReport, audit};
+pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Subscription, Target, Workflow};
+pub use declared::{
+    BusSpec, Declared, EndpointSpec, OnDeadLetter, Order, Overlap, RetrySpec, SubscriptionSpec,
+    TargetSpec, WorkflowSpec,
+};
+pub use endpoint::{Answer, EndpointRequest};
+pub use engine::Engine;
+pub use event::EventBody;
+pub use publish::{EntryError, Published};
+pub use views::{
+    EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,
+    status_named,
+};
+pub use workflow::RESOURCES;

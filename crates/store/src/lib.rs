@@ -37,7 +37,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// A number never given out before, not even before a restart; later ones are larger.
     fn next_id(&self) -> u64;
 
-    /// Makes the whole batch durable, or none of it.
+    /// Makes the whole batch durable, or none of it. Batches become durable in the order in which
+    /// they were handed over, so an empty one is a barrier.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
 
     fn stats(&self) -> Stats;

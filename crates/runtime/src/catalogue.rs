@@ -1,0 +1,386 @@
+//! The declared things as the running system uses them: compiled, with their ids, swapped as one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepbus_asl::Program;
+use stepbus_document::Document;
+use stepbus_expr::{EvalError, Template};
+use stepbus_model::{Limits, ResourceId, Timestamp};
+use stepbus_pattern::{Matcher, Pattern};
+use stepbus_store::{Batch, DefinitionRow, ResourceKind, ResourceRow, Store, StoreError};
+
+use crate::declared::{Declared, EndpointSpec, SubscriptionSpec, TargetSpec, WorkflowSpec};
+use crate::event::EventBody;
+use crate::expression;
+
+/// Why declared things cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    #[error("{kind} '{name}': {message}")]
+    Invalid { kind: &'static str, name: String, message: String },
+    #[error("{kind} '{name}' names {missing}, which is not declared")]
+    Missing { kind: &'static str, name: String, missing: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Debug)]
+pub struct Bus {
+    pub id: ResourceId,
+    pub name: String,
+    pub retention_seconds: u64,
+    pub matcher: Matcher<ResourceId>,
+}
+
+#[derive(Debug)]
+pub struct Workflow {
+    pub id: ResourceId,
+    pub definition: u64,
+    pub spec: WorkflowSpec,
+    pub program: Arc<Program>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Target {
+    Workflow(Arc<Workflow>),
+    Destination { id: ResourceId, name: String, keeps_remote_id: bool },
+}
+
+#[derive(Debug)]
+pub struct Subscription {
+    pub id: ResourceId,
+    pub version: u32,
+    pub spec: SubscriptionSpec,
+    pub target: Target,
+    pub dead_letter: Option<ResourceId>,
+    key: Option<Template>,
+    transform: Option<Template>,
+    stale_version: Option<Template>,
+}
+
+impl Subscription {
+    /// The business key of an event; none when the subscription has none or it is undefined.
+    ///
+    /// # Errors
+    /// When the expression fails, or gives neither text nor number.
+    pub fn key(&self, event: &EventBody) -> Result<Option<String>, EvalError> {
+        expression::text(self.key.as_ref(), event)
+    }
+
+    /// What of the event goes to the target.
+    ///
+    /// # Errors
+    /// When the expression fails or gives nothing.
+    pub fn payload(&self, event: &EventBody) -> Result<Value, EvalError> {
+        match &self.transform {
+            None => Ok(event.value().clone()),
+            Some(template) => expression::over_event(template, event),
+        }
+    }
+
+    /// What orders this event among those of its key.
+    ///
+    /// # Errors
+    /// When the expression fails, or gives neither text nor number.
+    pub fn stale_version(&self, event: &EventBody) -> Result<Option<String>, EvalError> {
+        expression::text(self.stale_version.as_ref(), event)
+    }
+}
+
+#[derive(Debug)]
+pub struct Endpoint {
+    pub spec: EndpointSpec,
+    pub detail: Template,
+    /// Held while a call looks for an open run and starts one.
+    pub gate: tokio::sync::Mutex<()>,
+}
+
+/// A consistent set of everything declared.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    pub buses: HashMap<String, Arc<Bus>>,
+    pub subscriptions: HashMap<ResourceId, Arc<Subscription>>,
+    pub workflows: HashMap<String, Arc<Workflow>>,
+    pub endpoints: Vec<Arc<Endpoint>>,
+    pub queues: HashMap<String, ResourceId>,
+    /// Names of all there ever was, for telling records.
+    pub names: HashMap<ResourceId, (ResourceKind, String)>,
+}
+
+impl Catalogue {
+    #[must_use]
+    pub fn name(&self, id: ResourceId) -> &str {
+        self.names.get(&id).map_or("?", |(_, name)| name)
+    }
+
+    #[must_use]
+    pub fn subscription_named(&self, name: &str) -> Option<&Arc<Subscription>> {
+        self.subscriptions.values().find(|subscription| subscription.spec.name == name)
+    }
+
+    #[must_use]
+    pub fn workflow_by_id(&self, id: ResourceId) -> Option<&Arc<Workflow>> {
+        self.workflows.values().find(|workflow| workflow.id == id)
+    }
+}
+
+/// Registers what is declared: unchanged things keep their version, changed ones get the next,
+/// and what is gone is retired. All of it is one commit.
+///
+/// # Errors
+/// When something does not compile, names what is not there, or the store fails.
+pub async fn register(
+    store: &dyn Store,
+    limits: &Limits,
+    declared: &Declared,
+    now: Timestamp,
+) -> Result<Catalogue, CatalogueError> {
+    let mut registrar = Registrar::load(store, now).await?;
+    let mut catalogue = Catalogue::default();
+    for queue in &declared.queues {
+        let (id, _) = registrar.register(ResourceKind::Queue, queue, "{}".to_owned());
+        catalogue.queues.insert(queue.clone(), id);
+    }
+    let mut destinations = HashMap::new();
+    for spec in &declared.destinations {
+        let (id, _) = registrar.register(ResourceKind::Destination, &spec.name, json(spec));
+        let upsert = matches!(spec.action, stepbus_connect::Action::Upsert(_));
+        destinations.insert(spec.name.clone(), (id, upsert));
+    }
+    for spec in &declared.connections {
+        registrar.register(ResourceKind::Connection, &spec.name, json(spec));
+    }
+    for spec in &declared.workflows {
+        let workflow = registrar.workflow(spec, limits).await?;
+        catalogue.workflows.insert(spec.name.clone(), Arc::new(workflow));
+    }
+    for spec in &declared.buses {
+        let (id, _) = registrar.register(ResourceKind::Bus, &spec.name, json(spec));
+        let (name, retention_seconds) = (spec.name.clone(), spec.retention_seconds);
+        let bus = Bus { id, name, retention_seconds, matcher: Matcher::new() };
+        catalogue.buses.insert(spec.name.clone(), Arc::new(bus));
+    }
+    for spec in &declared.subscriptions {
+        let subscription = registrar.subscription(spec, &catalogue, &destinations)?;
+        subscribe(&catalogue, &subscription)?;
+        catalogue.subscriptions.insert(subscription.id, Arc::new(subscription));
+    }
+    for spec in &declared.endpoints {
+        registrar.register(ResourceKind::Endpoint, &spec.name, json(spec));
+        let detail = compile("endpoint", &spec.name, &spec.detail)?;
+        let gate = tokio::sync::Mutex::new(());
+        catalogue.endpoints.push(Arc::new(Endpoint { spec: spec.clone(), detail, gate }));
+    }
+    catalogue.names = registrar.finish().await?;
+    Ok(catalogue)
+}
+
+/// A subscription as it was in an earlier version, to redrive or finish what began under it.
+///
+/// # Errors
+/// When its text no longer compiles or its target is gone.
+pub fn compile_version(
+    catalogue: &Catalogue,
+    row: &ResourceRow,
+) -> Result<Subscription, CatalogueError> {
+    let invalid = |message: String| CatalogueError::Invalid {
+        kind: "subscription",
+        name: row.name.clone(),
+        message,
+    };
+    let spec: SubscriptionSpec =
+        serde_json::from_str(&row.body).map_err(|error| invalid(error.to_string()))?;
+    let current = catalogue.subscriptions.get(&row.id);
+    let target = match current {
+        Some(current) if current.spec.target == spec.target => current.target.clone(),
+        _ => catalogue
+            .subscriptions
+            .values()
+            .find(|other| other.spec.target == spec.target)
+            .map(|other| other.target.clone())
+            .ok_or_else(|| invalid(format!("its target '{}' is gone", spec.target.name())))?,
+    };
+    let dead_letter = spec.dead_letter.as_ref().and_then(|name| catalogue.queues.get(name)).copied();
+    build(row.id, row.version, spec, target, dead_letter)
+}
+
+fn build(
+    id: ResourceId,
+    version: u32,
+    spec: SubscriptionSpec,
+    target: Target,
+    dead_letter: Option<ResourceId>,
+) -> Result<Subscription, CatalogueError> {
+    let optional = |text: &Option<Value>| {
+        text.as_ref().map(|value| compile("subscription", &spec.name, value)).transpose()
+    };
+    let (key, transform) = (optional(&spec.key)?, optional(&spec.transform)?);
+    let stale_version = optional(&spec.version)?;
+    Ok(Subscription { id, version, target, dead_letter, key, transform, stale_version, spec })
+}
+
+fn subscribe(catalogue: &Catalogue, subscription: &Subscription) -> Result<(), CatalogueError> {
+    let spec = &subscription.spec;
+    if !spec.enabled {
+        return Ok(());
+    }
+    let pattern = Pattern::parse(spec.pattern.as_bytes()).map_err(|error| {
+        let (name, message) = (spec.name.clone(), error.to_string());
+        CatalogueError::Invalid { kind: "subscription", name, message }
+    })?;
+    if let Some(bus) = catalogue.buses.get(&spec.bus) {
+        bus.matcher.add(subscription.id, &pattern);
+    }
+    Ok(())
+}
+
+fn compile(
+    kind: &'static str,
+    name: &str,
+    value: &Value,
+) -> Result<Template, CatalogueError> {
+    Template::compile(value).map_err(|errors| {
+        let messages: Vec<String> =
+            errors.iter().map(|(at, error)| format!("{at}: {error}")).collect();
+        CatalogueError::Invalid { kind, name: name.to_owned(), message: messages.join("; ") }
+    })
+}
+
+fn json(spec: &impl serde::Serialize) -> String {
+    serde_json::to_string(spec).unwrap_or_default()
+}
+
+/// Compares what is declared with what is stored, and gathers the difference in one batch.
+struct Registrar<'a> {
+    store: &'a dyn Store,
+    now: Timestamp,
+    known: HashMap<(ResourceKind, String), ResourceRow>,
+    batch: Batch,
+    names: HashMap<ResourceId, (ResourceKind, String)>,
+}
+
+impl<'a> Registrar<'a> {
+    async fn load(store: &'a dyn Store, now: Timestamp) -> Result<Self, StoreError> {
+        let rows = store.resources().await?;
+        let names =
+            rows.iter().map(|row| (row.id, (row.kind, row.name.clone()))).collect::<HashMap<_, _>>();
+        let known = rows.into_iter().map(|row| ((row.kind, row.name.clone()), row)).collect();
+        Ok(Registrar { store, now, known, batch: Batch::new(), names })
+    }
+
+    fn register(&mut self, kind: ResourceKind, name: &str, body: String) -> (ResourceId, u32) {
+        let known = self.known.remove(&(kind, name.to_owned()));
+        if let Some(row) = &known
+            && row.body == body
+            && !row.retired
+        {
+            return (row.id, row.version);
+        }
+        let id = known.as_ref().map_or_else(|| ResourceId(self.store.next_id()), |row| row.id);
+        let version = known.map_or(1, |row| row.version + 1);
+        self.names.insert(id, (kind, name.to_owned()));
+        self.batch.put_resource(ResourceRow {
+            id,
+            kind,
+            name: name.to_owned(),
+            version,
+            body,
+            at: self.now,
+            retired: false,
+        });
+        (id, version)
+    }
+
+    async fn workflow(
+        &mut self,
+        spec: &WorkflowSpec,
+        limits: &Limits,
+    ) -> Result<Workflow, CatalogueError> {
+        let invalid = |message: String| CatalogueError::Invalid {
+            kind: "workflow",
+            name: spec.name.clone(),
+            message,
+        };
+        if spec.definition.len() > limits.definition_bytes {
+            let (size, limit) = (spec.definition.len(), limits.definition_bytes);
+            return Err(invalid(format!("the definition has {size} bytes, the limit is {limit}")));
+        }
+        let document =
+            Document::parse(&spec.definition).map_err(|error| invalid(error.to_string()))?;
+        let program = Program::parse(&document, spec.kind).map_err(|problems| {
+            let messages: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
+            invalid(messages.join("; "))
+        })?;
+        let hash = expression::hash(spec.definition.as_bytes());
+        let definition = match self.store.definition_by_hash(&hash).await? {
+            Some(row) => row.id,
+            None => {
+                let id = self.store.next_id();
+                let text = spec.definition.clone();
+                self.batch.put_definition(DefinitionRow { id, hash, text });
+                id
+            }
+        };
+        let body = serde_json::json!({ "definition": definition, "kind": spec.kind }).to_string();
+        let (id, _) = self.register(ResourceKind::Workflow, &spec.name, body);
+        Ok(Workflow { id, definition, spec: spec.clone(), program: Arc::new(program) })
+    }
+
+    fn subscription(
+        &mut self,
+        spec: &SubscriptionSpec,
+        catalogue: &Catalogue,
+        destinations: &HashMap<String, (ResourceId, bool)>,
+    ) -> Result<Subscription, CatalogueError> {
+        let missing = |what: &str, name: &str| CatalogueError::Missing {
+            kind: "subscription",
+            name: spec.name.clone(),
+            missing: format!("{what} '{name}'"),
+        };
+        if !catalogue.buses.contains_key(&spec.bus) {
+            return Err(missing("bus", &spec.bus));
+        }
+        let target = match &spec.target {
+            TargetSpec::Workflow(name) => catalogue
+                .workflows
+                .get(name)
+                .map(|workflow| Target::Workflow(workflow.clone()))
+                .ok_or_else(|| missing("workflow", name))?,
+            TargetSpec::Destination(name) => destinations
+                .get(name)
+                .map(|(id, upsert)| Target::Destination {
+                    id: *id,
+                    name: name.clone(),
+                    keeps_remote_id: *upsert,
+                })
+                .ok_or_else(|| missing("destination", name))?,
+        };
+        let dead_letter = match &spec.dead_letter {
+            None => None,
+            Some(name) => {
+                Some(*catalogue.queues.get(name).ok_or_else(|| missing("queue", name))?)
+            }
+        };
+        let (id, version) = self.register(ResourceKind::Subscription, &spec.name, json(spec));
+        build(id, version, spec.clone(), target, dead_letter)
+    }
+
+    /// Commits the difference; what was not registered again is retired.
+    async fn finish(mut self) -> Result<HashMap<ResourceId, (ResourceKind, String)>, StoreError> {
+        for row in self.known.into_values().filter(|row| !row.retired) {
+            let retired = ResourceRow {
+                version: row.version + 1,
+                at: self.now,
+                retired: true,
+                ..row
+            };
+            self.batch.put_resource(retired);
+        }
+        if !self.batch.is_empty() {
+            self.store.commit(self.batch).await?;
+        }
+        Ok(self.names)
+    }
+}

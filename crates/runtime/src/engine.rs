@@ -1,0 +1,132 @@
+//! The engine: what holds the rooms' parts together, and how it starts and stops.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use stepbus_connect::{Connect, SpecError};
+use stepbus_model::{Clock, Limits, Timestamp};
+use stepbus_store::{Store, StoreError};
+use tokio::sync::watch;
+
+use crate::alarms::Alarms;
+use crate::catalogue::{self, Catalogue, CatalogueError};
+use crate::declared::Declared;
+use crate::delivery::Deliveries;
+use crate::workflow::Executions;
+
+/// A running system over one store.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) connect: Arc<Connect>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
+    pub(crate) deliveries: Deliveries,
+    pub(crate) executions: Executions,
+    pub(crate) alarms: Alarms,
+    pub(crate) started: Timestamp,
+    catalogue: RwLock<Arc<Catalogue>>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Engine {
+    /// Registers what is declared and takes up everything that was not finished.
+    ///
+    /// # Errors
+    /// When something declared cannot run, or the store fails.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        connect: Arc<Connect>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        declared: &Declared,
+    ) -> Result<Arc<Engine>, CatalogueError> {
+        let now = clock.now();
+        let catalogue = catalogue::register(&*store, &limits, declared, now).await?;
+        equip(&connect, declared)?;
+        let engine = Arc::new(Engine {
+            store,
+            connect,
+            clock,
+            limits,
+            deliveries: Deliveries::default(),
+            executions: Executions::default(),
+            alarms: Alarms::new(limits.timers_in_memory),
+            started: now,
+            catalogue: RwLock::new(Arc::new(catalogue)),
+            stopping: watch::Sender::new(false),
+        });
+        engine.resume().await?;
+        Ok(engine)
+    }
+
+    /// Takes over a changed project: new versions serve from now on, what is under way finishes
+    /// under the version it began with.
+    ///
+    /// # Errors
+    /// When something declared cannot run; the old declaration then stays in force.
+    pub async fn reload(self: &Arc<Self>, declared: &Declared) -> Result<(), CatalogueError> {
+        let now = self.clock.now();
+        let catalogue = catalogue::register(&*self.store, &self.limits, declared, now).await?;
+        equip(&self.connect, declared)?;
+        *self.catalogue.write() = Arc::new(catalogue);
+        self.deliveries.serve(self);
+        Ok(())
+    }
+
+    /// Everything declared, as it stands now.
+    #[must_use]
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.read().clone()
+    }
+
+    /// Stops taking up work. What is in flight is dropped and taken up again at the next start.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    #[must_use]
+    pub fn connect(&self) -> &Arc<Connect> {
+        &self.connect
+    }
+
+    /// Resolves when [`Engine::stop`] was called.
+    pub(crate) async fn stopped(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // An error means the engine itself is gone, which is a stop as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.deliveries.serve(self);
+        self.alarms.start(self);
+        self.executions.resume(self).await
+    }
+}
+
+fn equip(connect: &Arc<Connect>, declared: &Declared) -> Result<(), CatalogueError> {
+    for spec in &declared.connections {
+        let set = connect.set_connection(spec.clone());
+        set.map_err(|errors| unusable("connection", &spec.name, &errors))?;
+    }
+    for spec in &declared.destinations {
+        let set = connect.set_destination(spec.clone());
+        set.map_err(|errors| unusable("destination", &spec.name, &errors))?;
+    }
+    Ok(())
+}
+
+fn unusable(kind: &'static str, name: &str, errors: &[SpecError]) -> CatalogueError {
+    let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    CatalogueError::Invalid { kind, name: name.to_owned(), message: messages.join("; ") }
+}

@@ -1,0 +1,307 @@
+//! Publish and route: an event, everything that matches it, and what starts because of it, in one
+//! batch.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+use stepbus_model::{
+    DeliveryId, Event, EventId, Outcome, ResourceId, RunId, Timestamp, crash, event,
+};
+use stepbus_pattern::Scratch;
+use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, LedgerRow, RunRow, StoreError};
+use uuid::Uuid;
+
+use crate::catalogue::{Bus, Subscription, Target, Workflow};
+use crate::declared::Order;
+use crate::delivery::{self, Job};
+use crate::engine::Engine;
+use crate::event::EventBody;
+use crate::workflow::{Launch, NewExecution};
+
+/// An event that is on the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    pub id: EventId,
+    pub run: RunId,
+    /// The id in the envelope.
+    pub wire_id: Uuid,
+}
+
+/// Why an entry was not published, by PutEvents' error codes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct EntryError {
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl EntryError {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        EntryError { code, message: message.into() }
+    }
+}
+
+/// Where a new event stands in the chain of causes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub run: RunId,
+    pub cause: Cause,
+    pub hops: u16,
+}
+
+/// What is done once the batch that says so is on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub jobs: Vec<Job>,
+    pub launches: Vec<Launch>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch<ResourceId>> = RefCell::new(Scratch::default());
+}
+
+impl Engine {
+    /// Publishes events that somebody outside sends; each is the root of a run of its own.
+    ///
+    /// # Errors
+    /// When the store does not take them; nothing is published then. An entry that is refused
+    /// for itself has its error in its place.
+    pub async fn publish(
+        self: &Arc<Self>,
+        origin: &str,
+        entries: Vec<(String, Event)>,
+    ) -> Result<Vec<Result<Published, EntryError>>, StoreError> {
+        let mut batch = Batch::acceptance();
+        let mut effects = Effects::default();
+        let mut results = Vec::with_capacity(entries.len());
+        for (bus, event) in entries {
+            results.push(self.publish_root(&mut batch, &mut effects, origin, "", &bus, &event));
+        }
+        self.accept(batch, effects).await?;
+        Ok(results)
+    }
+
+    /// Adds the run, its root event and all that follows from it to the batch.
+    pub(crate) fn publish_root(
+        &self,
+        batch: &mut Batch,
+        effects: &mut Effects,
+        origin: &str,
+        label: &str,
+        bus: &str,
+        event: &Event,
+    ) -> Result<Published, EntryError> {
+        let now = self.clock.now();
+        let run = RunId(self.store.next_id());
+        let mut routed = Batch::new();
+        let cause = Origin { run, cause: Cause::Outside, hops: 0 };
+        let published = self.route(&mut routed, effects, cause, bus, event)?;
+        let label = if label.is_empty() { &event.detail_type } else { label };
+        batch.start_run(RunRow {
+            id: run,
+            origin: origin.to_owned(),
+            label: label.to_owned(),
+            started: now,
+            last: now,
+            open: 0,
+        });
+        batch.append(routed);
+        Ok(published)
+    }
+
+    /// Commits a batch that somebody outside waits for, then acts on it.
+    pub(crate) async fn accept(
+        self: &Arc<Self>,
+        batch: Batch,
+        effects: Effects,
+    ) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        crash::point("accept.before_commit");
+        self.store.commit(batch).await?;
+        crash::point("accept.after_commit");
+        self.act(effects);
+        Ok(())
+    }
+
+    /// Carries out what a committed batch asks for.
+    pub(crate) fn act(self: &Arc<Self>, effects: Effects) {
+        for job in effects.jobs {
+            self.deliveries.offer(self, job);
+        }
+        for launch in effects.launches {
+            self.executions.launch(self, launch);
+        }
+    }
+
+    /// Adds an event and every match of it to the batch. Nothing is added when it is refused.
+    pub(crate) fn route(
+        &self,
+        batch: &mut Batch,
+        effects: &mut Effects,
+        origin: Origin,
+        bus: &str,
+        event: &Event,
+    ) -> Result<Published, EntryError> {
+        let catalogue = self.catalogue();
+        let name = stepbus_model::arn::name_of(bus);
+        let bus = catalogue.buses.get(name).ok_or_else(|| {
+            EntryError::new("ResourceNotFoundException", format!("Event bus {name} does not exist."))
+        })?;
+        let body = self.admit(origin, bus, event)?;
+        let matched = self.matches(bus, &body)?;
+        batch.append_event(body.row.clone());
+        for id in matched {
+            if let Some(subscription) = catalogue.subscriptions.get(&id) {
+                self.add_match(batch, effects, subscription, &body);
+            }
+        }
+        let wire_id = event::wire_id(body.row.id, self.store.installation());
+        Ok(Published { id: body.row.id, run: origin.run, wire_id })
+    }
+
+    fn admit(
+        &self,
+        origin: Origin,
+        bus: &Bus,
+        event: &Event,
+    ) -> Result<Arc<EventBody>, EntryError> {
+        if origin.hops > self.limits.hops {
+            let message = format!(
+                "the event is {} hops from its root, the limit is {}: its causes form a loop",
+                origin.hops, self.limits.hops
+            );
+            return Err(EntryError::new("HopLimitExceeded", message));
+        }
+        let id = EventId(self.store.next_id());
+        let at = self.clock.now();
+        let envelope = event.envelope(id, self.store.installation(), at);
+        if envelope.len() > self.limits.event_bytes {
+            let (size, limit) = (envelope.len(), self.limits.event_bytes);
+            let message = format!("the event has {size} bytes, the limit is {limit}");
+            return Err(EntryError::new("EventTooLarge", message));
+        }
+        Ok(EventBody::new(EventRow {
+            id,
+            run: origin.run,
+            bus: bus.id,
+            cause: origin.cause,
+            hops: origin.hops,
+            at,
+            envelope: Bytes::from(envelope),
+        }))
+    }
+
+    fn matches(&self, bus: &Bus, event: &EventBody) -> Result<Vec<ResourceId>, EntryError> {
+        let mut matched = SCRATCH
+            .with_borrow_mut(|scratch| {
+                bus.matcher.matches(&event.row.envelope, scratch).map(|keys| keys.to_vec())
+            })
+            .map_err(|error| EntryError::new("MalformedDetail", error.to_string()))?;
+        if matched.len() > self.limits.fan_out {
+            let (count, limit) = (matched.len(), self.limits.fan_out);
+            let message = format!("{count} subscriptions match the event, the limit is {limit}");
+            return Err(EntryError::new("FanOutLimitExceeded", message));
+        }
+        matched.sort_unstable();
+        Ok(matched)
+    }
+
+    fn add_match(
+        &self,
+        batch: &mut Batch,
+        effects: &mut Effects,
+        subscription: &Arc<Subscription>,
+        event: &Arc<EventBody>,
+    ) {
+        let id = DeliveryId(self.store.next_id());
+        let (key, failure) = match subscription.key(event) {
+            Ok(key) => (key, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let fifo = subscription.spec.order == Order::Fifo;
+        let row = DeliveryRow {
+            id,
+            run: event.row.run,
+            subscription: subscription.id,
+            version: subscription.version,
+            event: event.row.id,
+            lane: key.as_deref().filter(|_| fifo).map(delivery::lane),
+            key,
+            created: event.row.at,
+            revision: 0,
+            attempts: 0,
+            first_tried: None,
+            due: None,
+            failure: None,
+        };
+        if let Some(message) = failure {
+            let message = format!("the key cannot be computed: {message}");
+            delivery::give_up_at_birth(self, batch, subscription, event, row, &message);
+            return;
+        }
+        match &subscription.target {
+            Target::Workflow(workflow) => {
+                self.start_as_target(batch, effects, subscription, workflow, event, row);
+            }
+            Target::Destination { .. } => {
+                batch.add_delivery(row.clone());
+                let (subscription, event) = (subscription.clone(), event.clone());
+                effects.jobs.push(Job { row, event: Some(event), subscription });
+            }
+        }
+    }
+
+    /// A workflow as a target: delivered, because its execution starts in the same commit.
+    fn start_as_target(
+        &self,
+        batch: &mut Batch,
+        effects: &mut Effects,
+        subscription: &Subscription,
+        workflow: &Arc<Workflow>,
+        event: &Arc<EventBody>,
+        row: DeliveryRow,
+    ) {
+        let input: Value = match subscription.payload(event) {
+            Ok(input) => input,
+            Err(error) => {
+                let message = format!("the transform failed: {error}");
+                delivery::give_up_at_birth(self, batch, subscription, event, row, &message);
+                return;
+            }
+        };
+        let launch = self.new_execution(
+            batch,
+            NewExecution {
+                workflow: workflow.clone(),
+                run: event.row.run,
+                cause: Cause::Event(event.row.id),
+                hops: event.row.hops,
+                name: None,
+                input: Arc::new(input),
+            },
+        );
+        batch.add_finished_delivery(finished(row, event.row.at, launch.row.id.to_string()));
+        effects.launches.push(launch);
+    }
+}
+
+fn finished(row: DeliveryRow, at: Timestamp, note: String) -> LedgerRow {
+    LedgerRow {
+        id: row.id,
+        run: row.run,
+        subscription: row.subscription,
+        version: row.version,
+        event: row.event,
+        key: row.key,
+        outcome: Outcome::Delivered,
+        revision: row.revision,
+        attempts: 1,
+        created: row.created,
+        finished: at,
+        note: Some(note),
+    }
+}

@@ -1,0 +1,551 @@
+//! Drives one execution: gives it what happened, commits that with its consequences, then acts.
+//!
+//! A STANDARD execution commits each input before its commands go out. An EXPRESS one keeps its
+//! journal in memory until something else must be committed with it: events it published, or its
+//! end; after a crash it goes on from what was committed.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use stepbus_asl::{
+    Command, Execution, Failure, Input, MapRunSpec, Outcome, Program, RunTask, Start, TaskId,
+    Timer, Visit,
+};
+use stepbus_model::{ExecutionId, MapRunId, Timestamp, crash};
+use stepbus_store::{
+    Batch, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, MapRunStatus, SnapshotRow,
+    StoreError,
+};
+use tokio::sync::mpsc;
+
+use super::journal::{self, Pending};
+use super::{Message, child, later, map_run, put_events, tasks};
+use crate::engine::Engine;
+use crate::publish::Effects;
+
+/// Something a driver waited for, with what must be committed along with it.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub input: Input,
+    pub batch: Batch,
+}
+
+impl From<Input> for Arrival {
+    fn from(input: Input) -> Self {
+        Arrival { input, batch: Batch::new() }
+    }
+}
+
+/// What became of an execution that is no longer driven.
+#[derive(Debug)]
+pub(super) enum Fate {
+    Ended(ExecutionStatus),
+    /// Out of memory, to be woken then.
+    Parked(Option<Timestamp>),
+}
+
+type Call = Abortable<BoxFuture<'static, Arrival>>;
+
+/// Names something a driver waits for, so that it can be called off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Awaited {
+    Task(TaskId),
+    MapRun(Visit),
+}
+
+pub(super) struct Driver {
+    engine: Arc<Engine>,
+    row: ExecutionRow,
+    program: Arc<Program>,
+    execution: Execution,
+    /// Whether the row is in the store.
+    stored: bool,
+    pending: Pending,
+    /// Entries covered by the last snapshot.
+    snapshot_at: u64,
+    timers: BTreeMap<Timer, Timestamp>,
+    calls: FuturesUnordered<Call>,
+    awaited: HashMap<Awaited, AbortHandle>,
+    map_runs: HashMap<Visit, MapRunId>,
+    mailbox: Option<mpsc::UnboundedReceiver<Message>>,
+    ended: Option<Outcome>,
+    /// Commands of inputs that are in the store already.
+    first: Vec<Command>,
+}
+
+/// What one round of inputs amounts to.
+#[derive(Default)]
+struct Step {
+    batch: Batch,
+    effects: Effects,
+    calls: Vec<RunTask>,
+    map_runs: Vec<(MapRunId, Box<MapRunSpec>)>,
+    /// Map runs whose state was left; they are ended once that is on disk.
+    abandoned: Vec<MapRunId>,
+}
+
+impl Driver {
+    /// Drives an execution whose row and first entry are in the store.
+    pub(super) fn started(
+        engine: Arc<Engine>,
+        row: ExecutionRow,
+        program: Arc<Program>,
+        start: Start,
+        mailbox: mpsc::UnboundedReceiver<Message>,
+    ) -> Driver {
+        let (execution, commands) = Execution::begin(&program, row.started, start);
+        let mut driver = Driver::new(engine, row, program, execution, Some(mailbox));
+        driver.stored = true;
+        driver.pending = Pending::after(1);
+        driver.first = commands;
+        driver
+    }
+
+    /// Drives a map's child of which nothing is in the store.
+    pub(super) fn child(
+        engine: Arc<Engine>,
+        row: ExecutionRow,
+        program: Arc<Program>,
+        start: Start,
+    ) -> Driver {
+        let input = Input::Started(Box::new(start.clone()));
+        let (execution, commands) = Execution::begin(&program, row.started, start);
+        let started = row.started;
+        let mut driver = Driver::new(engine, row, program, execution, None);
+        driver.pending.push(started, input);
+        driver.first = commands;
+        driver
+    }
+
+    /// Takes an execution up from the store; none when there is nothing to drive.
+    pub(super) async fn load(
+        engine: Arc<Engine>,
+        id: ExecutionId,
+        mailbox: mpsc::UnboundedReceiver<Message>,
+    ) -> Result<Option<Driver>, StoreError> {
+        let Some(row) = engine.store.execution(id).await? else { return Ok(None) };
+        if row.status != ExecutionStatus::Running {
+            return Ok(None);
+        }
+        let program = engine.executions.program(&engine, row.definition).await?;
+        Driver::resumed(engine, row, program, Some(mailbox)).await.map(Some)
+    }
+
+    /// Rebuilds the value from snapshot and journal, and sends again what was in flight.
+    pub(super) async fn resumed(
+        engine: Arc<Engine>,
+        row: ExecutionRow,
+        program: Arc<Program>,
+        mailbox: Option<mpsc::UnboundedReceiver<Message>>,
+    ) -> Result<Driver, StoreError> {
+        let (execution, entries, snapshot_at) = restore(&engine, &row, &program).await?;
+        let was_idle = row.idle;
+        let mut driver = Driver::new(engine, row, program, execution, mailbox);
+        driver.stored = true;
+        driver.pending = Pending::after(entries);
+        driver.snapshot_at = snapshot_at;
+        driver.timers = driver.execution.open_timers().into_iter().collect();
+        driver.recover(was_idle).await?;
+        Ok(driver)
+    }
+
+    fn new(
+        engine: Arc<Engine>,
+        row: ExecutionRow,
+        program: Arc<Program>,
+        execution: Execution,
+        mailbox: Option<mpsc::UnboundedReceiver<Message>>,
+    ) -> Driver {
+        Driver {
+            engine,
+            row,
+            program,
+            execution,
+            stored: false,
+            pending: Pending::default(),
+            snapshot_at: 0,
+            timers: BTreeMap::new(),
+            calls: FuturesUnordered::new(),
+            awaited: HashMap::new(),
+            map_runs: HashMap::new(),
+            mailbox,
+            ended: None,
+            first: Vec::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> ExecutionId {
+        self.row.id
+    }
+
+    /// Counts the crash against what was in flight, so that an answer that kills the process
+    /// ends as an error, and has what was in flight begin again.
+    async fn recover(&mut self, was_idle: bool) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        if was_idle {
+            batch.wake_execution(self.row.id);
+            self.row.idle = false;
+        }
+        let tasks = self.execution.open_tasks(&self.program);
+        if !tasks.is_empty() {
+            self.row.recoveries += 1;
+            batch.set_recoveries(self.row.id, self.row.recoveries);
+        }
+        if !batch.is_empty() {
+            self.engine.store.commit(batch).await?;
+        }
+        let poisonous = self.row.recoveries > self.engine.limits.task_recoveries;
+        for task in tasks {
+            if poisonous {
+                self.fail_poisonous(task.task);
+            } else {
+                self.first.push(Command::RunTask(task));
+            }
+        }
+        self.recover_map_runs().await
+    }
+
+    /// Goes on with the map runs whose state is open, ends those whose state was left.
+    async fn recover_map_runs(&mut self) -> Result<(), StoreError> {
+        let rows = self.engine.store.map_runs_of_run(self.row.run).await?;
+        let mut begun: HashMap<u64, MapRunId> = rows
+            .into_iter()
+            .filter(|row| row.execution == self.row.id && row.status == MapRunStatus::Running)
+            .map(|row| (row.visit, row.id))
+            .collect();
+        for spec in self.execution.open_map_runs(&self.program) {
+            match begun.remove(&spec.visit.0) {
+                Some(id) => self.start_map_run(id, Box::new(spec), false),
+                None => self.first.push(Command::StartMapRun(Box::new(spec))),
+            }
+        }
+        for id in begun.into_values() {
+            child::abandon(&self.engine, id);
+        }
+        Ok(())
+    }
+
+    fn fail_poisonous(&mut self, task: TaskId) {
+        let cause = format!(
+            "The process ended {} times while this task was in flight, the limit is {}",
+            self.row.recoveries, self.engine.limits.task_recoveries
+        );
+        let input = Input::TaskFailed { task, failure: Failure::new("States.Runtime", cause) };
+        self.start_call(Awaited::Task(task), Box::pin(async { input.into() }));
+    }
+
+    pub(super) async fn run(mut self) -> Result<Fate, StoreError> {
+        let mut step = Step::default();
+        let commands = std::mem::take(&mut self.first);
+        let mut inputs = VecDeque::new();
+        self.obey(commands, &mut step, &mut inputs);
+        self.absorb(inputs, &mut step);
+        self.settle(step).await?;
+        loop {
+            if let Some(outcome) = &self.ended {
+                return Ok(Fate::Ended(status(outcome)));
+            }
+            if let Some(wake) = self.may_park() {
+                return self.park(wake).await;
+            }
+            let arrival = self.next().await;
+            let mut step = Step { batch: arrival.batch, ..Step::default() };
+            self.absorb(VecDeque::from([arrival.input]), &mut step);
+            self.settle(step).await?;
+        }
+    }
+
+    /// The next thing that happens to the execution.
+    async fn next(&mut self) -> Arrival {
+        loop {
+            let now = self.engine.clock.now();
+            let due = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+            if let Some((timer, at)) = due
+                && at <= now
+            {
+                self.timers.remove(&timer);
+                return Input::TimerFired { timer }.into();
+            }
+            let wait = due.map_or(LONGEST_WAIT, |(_, at)| at.since(now).min(LONGEST_WAIT));
+            tokio::select! {
+                biased;
+                message = receive(&mut self.mailbox) => match message {
+                    Message::Stop(failure) => return Input::Stopped(failure).into(),
+                },
+                Some(call) = self.calls.next(), if !self.calls.is_empty() => {
+                    // What was called off has no result.
+                    if let Ok(arrival) = call {
+                        return arrival;
+                    }
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Applies inputs, and those that follow from them inside, until nothing but the outside is
+    /// left to wait for.
+    fn absorb(&mut self, mut inputs: VecDeque<Input>, step: &mut Step) {
+        while let Some(input) = inputs.pop_front() {
+            if self.ended.is_some() || !self.execution.expects(&input) {
+                continue;
+            }
+            if let Input::TaskSucceeded { task, .. } | Input::TaskFailed { task, .. } = &input {
+                self.awaited.remove(&Awaited::Task(*task));
+            }
+            if self.row.recoveries > 0 {
+                self.row.recoveries = 0;
+                step.batch.set_recoveries(self.row.id, 0);
+            }
+            let at = later(self.engine.clock.now(), self.execution.latest());
+            self.pending.push(at, input.clone());
+            let commands = self.execution.apply(&self.program, at, input);
+            self.obey(commands, step, &mut inputs);
+        }
+    }
+
+    fn obey(&mut self, commands: Vec<Command>, step: &mut Step, inputs: &mut VecDeque<Input>) {
+        for command in commands {
+            match command {
+                Command::RunTask(task) => {
+                    if put_events::is(&task) {
+                        let input = put_events::perform(
+                            &self.engine,
+                            &self.row,
+                            &task,
+                            &mut step.batch,
+                            &mut step.effects,
+                        );
+                        inputs.push_back(input);
+                    } else {
+                        step.calls.push(task);
+                    }
+                }
+                Command::CancelTask { task } => self.call_off(Awaited::Task(task)),
+                Command::SetTimer { timer, at } => {
+                    self.timers.insert(timer, at);
+                }
+                Command::ClearTimer { timer } => {
+                    self.timers.remove(&timer);
+                }
+                Command::StartMapRun(spec) => {
+                    match map_run::begin(&self.engine, &self.row, &spec, &mut step.batch) {
+                        Ok(id) => step.map_runs.push((id, spec)),
+                        Err(failure) => inputs.push_back(Input::MapRunEnded {
+                            visit: spec.visit,
+                            outcome: stepbus_asl::MapRunOutcome::Failed(failure),
+                        }),
+                    }
+                }
+                Command::StopMapRun { visit } => {
+                    self.call_off(Awaited::MapRun(visit));
+                    step.abandoned.extend(self.map_runs.remove(&visit));
+                }
+                Command::End(outcome) => self.ended = Some(outcome),
+            }
+        }
+    }
+
+    /// Commits what a step amounts to, then acts on it.
+    async fn settle(&mut self, mut step: Step) -> Result<(), StoreError> {
+        let standard = self.row.kind == ExecutionKind::Standard;
+        let due = standard && !self.pending.is_empty();
+        if due || self.ended.is_some() || !step.batch.is_empty() {
+            let mut batch = Batch::new();
+            self.record(&mut batch);
+            batch.append(step.batch);
+            self.snapshot_if_due(&mut batch);
+            let point = self.row.item.is_some();
+            crash::point(if point { "map.child_before_commit" } else { "task.before_commit" });
+            self.engine.store.commit(batch).await?;
+            crash::point(if point { "map.child_after_commit" } else { "task.after_commit" });
+            self.engine.act(std::mem::take(&mut step.effects));
+        }
+        for id in step.abandoned {
+            child::abandon(&self.engine, id);
+        }
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        for task in step.calls {
+            self.start_task(task);
+        }
+        for (id, spec) in step.map_runs {
+            self.start_map_run(id, spec, true);
+        }
+        Ok(())
+    }
+
+    /// Adds the row, or what changed of it, and the journal's new entries.
+    fn record(&mut self, batch: &mut Batch) {
+        let end = self.ended.as_ref().map(|outcome| end(outcome, self.execution.latest()));
+        match (self.stored, end) {
+            (true, None) => {}
+            (true, Some(end)) => {
+                batch.end_execution(&self.row, end);
+                if self.snapshot_at > 0 {
+                    batch.delete_snapshot(self.row.id);
+                }
+            }
+            (false, end) => {
+                if let Some(end) = end {
+                    self.row.status = end.status;
+                    self.row.ended = Some(end.at);
+                    self.row.output = end.output;
+                    self.row.error = end.error;
+                    self.row.error_cause = end.error_cause;
+                }
+                batch.start_execution(self.row.clone());
+                self.stored = true;
+            }
+        }
+        if let Some(row) = self.pending.take(&self.row) {
+            batch.append_journal(row);
+        }
+    }
+
+    fn snapshot_if_due(&mut self, batch: &mut Batch) {
+        let entries = self.pending.total();
+        if self.ended.is_none()
+            && entries - self.snapshot_at >= self.engine.limits.snapshot_every_inputs
+        {
+            self.snapshot(batch);
+        }
+    }
+
+    fn snapshot(&mut self, batch: &mut Batch) {
+        let inputs = self.pending.total();
+        let value = Bytes::from(self.execution.to_bytes());
+        batch.put_snapshot(SnapshotRow { execution: self.row.id, inputs, value });
+        self.snapshot_at = inputs;
+    }
+
+    /// When to wake, if the execution only waits and for long enough to leave memory.
+    fn may_park(&self) -> Option<Option<Timestamp>> {
+        let driven_by_itself = self.mailbox.is_some() && self.stored;
+        if !driven_by_itself
+            || !self.calls.is_empty()
+            || !self.pending.is_empty()
+            || !self.execution.waits_only()
+        {
+            return None;
+        }
+        let wake = self.timers.values().min().copied();
+        let soon = Duration::from_secs(self.engine.limits.park_after_seconds);
+        let near = wake.is_some_and(|at| at.since(self.engine.clock.now()) < soon);
+        (!near).then_some(wake)
+    }
+
+    async fn park(mut self, wake: Option<Timestamp>) -> Result<Fate, StoreError> {
+        let mut batch = Batch::new();
+        self.snapshot(&mut batch);
+        batch.park_execution(self.row.id, wake);
+        crash::point("timer.before_commit");
+        self.engine.store.commit(batch).await?;
+        crash::point("timer.after_commit");
+        Ok(Fate::Parked(wake))
+    }
+
+    fn start_task(&mut self, task: RunTask) {
+        let id = task.task;
+        let call = tasks::perform(self.engine.clone(), &self.row, task);
+        self.start_call(Awaited::Task(id), call);
+    }
+
+    fn start_map_run(&mut self, id: MapRunId, spec: Box<MapRunSpec>, fresh: bool) {
+        let visit = spec.visit;
+        self.map_runs.insert(visit, id);
+        let parent = map_run::Parent { row: self.row.clone(), program: self.program.clone() };
+        let call = map_run::run(self.engine.clone(), id, parent, spec, fresh);
+        self.start_call(Awaited::MapRun(visit), call);
+    }
+
+    fn start_call(&mut self, awaited: Awaited, call: BoxFuture<'static, Arrival>) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.awaited.insert(awaited, handle);
+        self.calls.push(Abortable::new(call, registration));
+    }
+
+    fn call_off(&mut self, awaited: Awaited) {
+        if let Some(handle) = self.awaited.remove(&awaited) {
+            handle.abort();
+        }
+    }
+}
+
+/// Bounds the harm of a clock that jumps while an execution waits in memory.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+async fn receive(mailbox: &mut Option<mpsc::UnboundedReceiver<Message>>) -> Message {
+    match mailbox {
+        Some(mailbox) => match mailbox.recv().await {
+            Some(message) => message,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The value, how many entries made it, and how many of them a snapshot covers.
+async fn restore(
+    engine: &Engine,
+    row: &ExecutionRow,
+    program: &Program,
+) -> Result<(Execution, u64, u64), StoreError> {
+    let damaged = |what: &str| StoreError::Failed(format!("{}: {what}", row.id));
+    let snapshot = engine.store.snapshot(row.id).await?;
+    // A snapshot of another version is no loss: the journal has it all.
+    let restored = snapshot.and_then(|snapshot| {
+        Execution::from_bytes(&snapshot.value).ok().map(|execution| (execution, snapshot.inputs))
+    });
+    let from = restored.as_ref().map_or(0, |(_, inputs)| *inputs);
+    let rows = engine.store.journal(row.id, from).await?;
+    let mut entries = journal::decode(&rows, from)?.into_iter();
+    let mut count = from;
+    let mut execution = match restored {
+        Some((execution, _)) => execution,
+        None => match entries.next() {
+            Some((at, Input::Started(start))) => {
+                count += 1;
+                Execution::begin(program, at, *start).0
+            }
+            _ => return Err(damaged("its journal does not begin with a start")),
+        },
+    };
+    for (at, input) in entries {
+        execution.apply(program, at, input);
+        count += 1;
+    }
+    Ok((execution, count, from))
+}
+
+fn status(outcome: &Outcome) -> ExecutionStatus {
+    match outcome {
+        Outcome::Succeeded(_) => ExecutionStatus::Succeeded,
+        Outcome::Failed(_) => ExecutionStatus::Failed,
+        Outcome::TimedOut(_) => ExecutionStatus::TimedOut,
+        Outcome::Aborted(_) => ExecutionStatus::Aborted,
+    }
+}
+
+fn end(outcome: &Outcome, at: Timestamp) -> ExecutionEnd {
+    let (output, failure) = match outcome {
+        Outcome::Succeeded(output) => {
+            (Some(Bytes::from(serde_json::to_vec(output).unwrap_or_default())), None)
+        }
+        Outcome::Failed(failure) | Outcome::TimedOut(failure) | Outcome::Aborted(failure) => {
+            (None, Some(failure))
+        }
+    };
+    ExecutionEnd {
+        status: status(outcome),
+        at,
+        output,
+        error: failure.and_then(|failure| failure.error.clone()),
+        error_cause: failure.and_then(|failure| failure.cause.clone()),
+    }
+}

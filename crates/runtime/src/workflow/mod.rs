@@ -1,0 +1,368 @@
+//! Executions: started, driven, put out of memory while they wait, and taken up after a restart.
+
+mod child;
+mod driver;
+mod journal;
+mod map_run;
+mod put_events;
+mod tasks;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use stepbus_asl::{Bounds, Failure, Input, MapRunSpec, Program, SEMANTICS, Start};
+use stepbus_document::Document;
+use stepbus_model::{ExecutionId, MapRunId, RunId, Timestamp, arn};
+use stepbus_store::{
+    Batch, Cause, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, StoreError,
+};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::catalogue::Workflow;
+use crate::engine::Engine;
+use driver::{Driver, Fate};
+
+pub(crate) use journal::decode as decode_journal;
+pub use tasks::RESOURCES;
+
+/// An execution whose start is on disk and that is now to be driven.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub row: ExecutionRow,
+    program: Arc<Program>,
+    start: Start,
+}
+
+/// What a new execution of a workflow needs.
+#[derive(Debug)]
+pub(crate) struct NewExecution {
+    pub workflow: Arc<Workflow>,
+    pub run: RunId,
+    pub cause: Cause,
+    pub hops: u16,
+    pub name: Option<String>,
+    pub input: Arc<Value>,
+}
+
+/// What somebody else wants of a running execution.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Stop(Failure),
+}
+
+/// The executions in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Executions {
+    live: Mutex<HashMap<ExecutionId, mpsc::UnboundedSender<Message>>>,
+    /// Some could not be taken into memory; they are in the store as active.
+    overflow: AtomicBool,
+    programs: Mutex<HashMap<u64, Arc<Program>>>,
+}
+
+impl Engine {
+    /// Adds a workflow's execution and its first journal entry to the batch.
+    pub(crate) fn new_execution(&self, batch: &mut Batch, new: NewExecution) -> Launch {
+        let id = ExecutionId(self.store.next_id());
+        let now = self.clock.now();
+        let workflow = &new.workflow;
+        let name = new.name.unwrap_or_else(|| self.derived_name(&id.to_string()).to_string());
+        let start = Start {
+            input: new.input,
+            execution_arn: arn::execution(&workflow.spec.name, &name).into(),
+            execution_name: name.as_str().into(),
+            state_machine_arn: arn::state_machine(&workflow.spec.name).into(),
+            state_machine_name: workflow.spec.name.as_str().into(),
+            role_arn: None,
+            seed: self.seed(&id.to_string()),
+            workflow_type: workflow.spec.kind,
+            map_item: None,
+            bounds: Bounds::from(&self.limits),
+        };
+        let row = ExecutionRow {
+            id,
+            run: new.run,
+            workflow: workflow.id,
+            definition: workflow.definition,
+            kind: kind(workflow.spec.kind),
+            name,
+            cause: new.cause,
+            hops: new.hops,
+            item: None,
+            status: ExecutionStatus::Running,
+            idle: false,
+            wake: None,
+            started: now,
+            ended: None,
+            output: None,
+            error: None,
+            error_cause: None,
+            recoveries: 0,
+            semantics: SEMANTICS,
+        };
+        batch.start_execution(row.clone());
+        let first = (now, Input::Started(Box::new(start.clone())));
+        batch.append_journal(JournalRow {
+            execution: id,
+            first: 0,
+            count: 1,
+            entries: journal::encode(std::slice::from_ref(&first)),
+        });
+        Launch { row, program: workflow.program.clone(), start }
+    }
+
+    /// A UUID that is the same for the same text in this data directory.
+    pub(crate) fn derived_name(&self, text: &str) -> Uuid {
+        Uuid::new_v5(&self.store.installation(), text.as_bytes())
+    }
+
+    pub(crate) fn seed(&self, text: &str) -> u64 {
+        self.derived_name(text).as_u64_pair().0
+    }
+
+    /// The program an execution runs: its workflow's, or for a map's child the processor of the
+    /// Map state.
+    pub(crate) async fn program_of(&self, row: &ExecutionRow) -> Result<Arc<Program>, StoreError> {
+        let program = self.executions.program(self, row.definition).await?;
+        let Some((map_run, _)) = row.item else { return Ok(program) };
+        let gone = || StoreError::Gone(format!("{map_run} of {}", row.id));
+        let map_run = self.store.map_run(map_run).await?.ok_or_else(gone)?;
+        let spec: MapRunSpec = serde_json::from_slice(&map_run.spec)
+            .map_err(|error| StoreError::Failed(format!("{}: {error}", map_run.id)))?;
+        program.processor(&spec.state_path).ok_or_else(gone)
+    }
+
+    /// Stops a running execution, as StopExecution does.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn stop_execution(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        error: Option<String>,
+        cause: Option<String>,
+    ) -> Result<bool, StoreError> {
+        let failure = Failure { error, cause };
+        match self.store.execution(id).await? {
+            Some(row) if row.status == ExecutionStatus::Running && row.item.is_none() => {
+                self.executions.send(self, id, Message::Stop(failure)).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+impl Executions {
+    #[must_use]
+    pub(crate) fn in_memory(&self) -> usize {
+        self.live.lock().len()
+    }
+
+    /// Drives an execution that has just been committed.
+    pub(crate) fn launch(&self, engine: &Arc<Engine>, launch: Launch) {
+        let Some(mailbox) = self.admit(engine, launch.row.id) else { return };
+        let Launch { row, program, start } = launch;
+        let driver = Driver::started(engine.clone(), row, program, start, mailbox);
+        spawn(engine, driver);
+    }
+
+    /// Takes up what was under way when the process ended.
+    pub(crate) async fn resume(&self, engine: &Arc<Engine>) -> Result<(), StoreError> {
+        let page = engine.limits.page_rows;
+        let mut after = ExecutionId(0);
+        loop {
+            let rows = engine.store.active_executions(after, page).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.id;
+            for row in rows {
+                match row.item {
+                    None => self.load(engine, row.id),
+                    Some((map_run, _)) => child::sweep_orphan(engine, map_run, row).await?,
+                }
+            }
+        }
+        self.sweep_map_runs(engine).await
+    }
+
+    /// Ends map runs whose execution ended without them.
+    async fn sweep_map_runs(&self, engine: &Arc<Engine>) -> Result<(), StoreError> {
+        let mut after = MapRunId(0);
+        loop {
+            let rows = engine.store.running_map_runs(after, engine.limits.page_rows).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.id;
+            for row in rows {
+                let parent = engine.store.execution(row.execution).await?;
+                if parent.is_none_or(|parent| parent.status != ExecutionStatus::Running) {
+                    child::abandon(engine, row.id);
+                }
+            }
+        }
+    }
+
+    /// Takes an execution into memory because a timer of it is due.
+    pub(crate) fn wake(&self, engine: &Arc<Engine>, id: ExecutionId) {
+        self.load(engine, id);
+    }
+
+    async fn send(
+        &self,
+        engine: &Arc<Engine>,
+        id: ExecutionId,
+        message: Message,
+    ) -> Result<(), StoreError> {
+        let message = match self.live.lock().get(&id) {
+            Some(sender) => match sender.send(message) {
+                Ok(()) => return Ok(()),
+                Err(unsent) => unsent.0,
+            },
+            None => message,
+        };
+        let Some(mailbox) = self.admit(engine, id) else {
+            return Err(StoreError::Failed(format!("{id} cannot be taken into memory now")));
+        };
+        if let Some(sender) = self.live.lock().get(&id) {
+            // The driver that is about to start reads it first.
+            let _ = sender.send(message);
+        }
+        self.spawn_load(engine, id, mailbox);
+        Ok(())
+    }
+
+    fn load(&self, engine: &Arc<Engine>, id: ExecutionId) {
+        if let Some(mailbox) = self.admit(engine, id) {
+            self.spawn_load(engine, id, mailbox);
+        }
+    }
+
+    fn spawn_load(
+        &self,
+        engine: &Arc<Engine>,
+        id: ExecutionId,
+        mailbox: mpsc::UnboundedReceiver<Message>,
+    ) {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            match Driver::load(engine.clone(), id, mailbox).await {
+                Ok(Some(driver)) => drive(&engine, driver).await,
+                Ok(None) => engine.executions.leave(&engine, id),
+                Err(error) => {
+                    tracing::error!(execution = %id, %error, "cannot take the execution up");
+                    engine.executions.leave(&engine, id);
+                }
+            }
+        });
+    }
+
+    /// A place in memory, unless the execution has one already or there is none left.
+    fn admit(
+        &self,
+        engine: &Engine,
+        id: ExecutionId,
+    ) -> Option<mpsc::UnboundedReceiver<Message>> {
+        let mut live = self.live.lock();
+        if live.contains_key(&id) {
+            return None;
+        }
+        if live.len() >= engine.limits.executions_in_memory {
+            self.overflow.store(true, Ordering::Relaxed);
+            return None;
+        }
+        let (sender, mailbox) = mpsc::unbounded_channel();
+        live.insert(id, sender);
+        Some(mailbox)
+    }
+
+    /// The execution ended or was put out of memory; whoever found no place may come now.
+    fn leave(&self, engine: &Arc<Engine>, id: ExecutionId) {
+        let left = {
+            let mut live = self.live.lock();
+            live.remove(&id);
+            live.len()
+        };
+        if left <= engine.limits.executions_in_memory / 2
+            && self.overflow.swap(false, Ordering::Relaxed)
+        {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                if let Err(error) = engine.executions.resume(&engine).await {
+                    engine.executions.overflow.store(true, Ordering::Relaxed);
+                    tracing::warn!(%error, "could not read the executions that wait for memory");
+                }
+            });
+        }
+    }
+
+    /// The program of a definition, from the declared workflows or from the store.
+    pub(crate) async fn program(
+        &self,
+        engine: &Engine,
+        definition: u64,
+    ) -> Result<Arc<Program>, StoreError> {
+        let catalogue = engine.catalogue();
+        if let Some(workflow) =
+            catalogue.workflows.values().find(|workflow| workflow.definition == definition)
+        {
+            return Ok(workflow.program.clone());
+        }
+        if let Some(program) = self.programs.lock().get(&definition) {
+            return Ok(program.clone());
+        }
+        let row = engine.store.definition(definition).await?;
+        let row = row.ok_or_else(|| StoreError::Gone(format!("definition {definition}")))?;
+        let unreadable = |error: String| StoreError::Failed(format!("definition {definition}: {error}"));
+        let document =
+            Document::parse(&row.text).map_err(|error| unreadable(error.to_string()))?;
+        // It was checked for its own kind when it was declared.
+        let program = Program::parse(&document, stepbus_asl::WorkflowType::Standard)
+            .map_err(|problems| unreadable(format!("{} problems", problems.len())))?;
+        let program = Arc::new(program);
+        self.programs.lock().insert(definition, program.clone());
+        Ok(program)
+    }
+}
+
+fn spawn(engine: &Arc<Engine>, driver: Driver) {
+    let engine = engine.clone();
+    tokio::spawn(async move { drive(&engine, driver).await });
+}
+
+async fn drive(engine: &Arc<Engine>, driver: Driver) {
+    let id = driver.id();
+    let fate = tokio::select! {
+        () = engine.stopped() => return,
+        fate = driver.run() => fate,
+    };
+    match fate {
+        Ok(Fate::Ended(_)) => engine.executions.leave(engine, id),
+        Ok(Fate::Parked(wake)) => {
+            engine.executions.leave(engine, id);
+            if let Some(due) = wake {
+                engine.alarms.set(due, crate::alarms::Alarm::Execution(id));
+            }
+        }
+        Err(error) => {
+            // Its last commit stands: what follows is taken up again when the store works.
+            tracing::error!(execution = %id, %error, "the store failed; taking the execution up again");
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            engine.executions.leave(engine, id);
+            engine.executions.load(engine, id);
+        }
+    }
+}
+
+pub(crate) fn kind(workflow_type: stepbus_asl::WorkflowType) -> ExecutionKind {
+    match workflow_type {
+        stepbus_asl::WorkflowType::Standard => ExecutionKind::Standard,
+        stepbus_asl::WorkflowType::Express => ExecutionKind::Express,
+    }
+}
+
+/// The time a driver gives an input: the clock's, but never before the input before it.
+pub(crate) fn later(now: Timestamp, latest: Timestamp) -> Timestamp {
+    now.max(latest)
+}

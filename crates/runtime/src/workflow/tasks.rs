@@ -1,0 +1,153 @@
+//! Calls that tasks make outside: `arn:aws:states:::http:invoke`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value, json};
+use stepbus_asl::{Failure, Input, RunTask};
+use stepbus_connect::{CallError, HttpResponse, HttpTask};
+use stepbus_model::{arn, crash};
+use stepbus_store::ExecutionRow;
+
+use super::driver::Arrival;
+use crate::engine::Engine;
+
+const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
+
+/// Task resources that this system offers.
+pub const RESOURCES: &[&str] = &[HTTP_INVOKE, "arn:aws:states:::events:putEvents"];
+
+/// What names a state visit to the outside, the same after a crash: a child is named by its map
+/// run and item, because an EXPRESS child that starts again is another execution.
+fn identity(row: &ExecutionRow) -> String {
+    match row.item {
+        None => row.id.to_string(),
+        Some((map_run, index)) => format!("{map_run}/{index}"),
+    }
+}
+
+/// The call, ready to be awaited.
+pub(super) fn perform(
+    engine: Arc<Engine>,
+    row: &ExecutionRow,
+    task: RunTask,
+) -> BoxFuture<'static, Arrival> {
+    let identity = identity(row);
+    Box::pin(async move {
+        let result = match &*task.resource {
+            HTTP_INVOKE => http_invoke(&engine, &identity, &task).await,
+            other => Err(Failure::new(
+                "States.Runtime",
+                format!("The resource {other} is not offered; there are: {}", RESOURCES.join(", ")),
+            )),
+        };
+        let input = match result {
+            Ok(output) => Input::TaskSucceeded { task: task.task, output },
+            Err(failure) => Input::TaskFailed { task: task.task, failure },
+        };
+        input.into()
+    })
+}
+
+async fn http_invoke(
+    engine: &Engine,
+    identity: &str,
+    task: &RunTask,
+) -> Result<Arc<Value>, Failure> {
+    let mut call = http_task(&task.arguments)?;
+    let key = engine.derived_name(&format!("{identity}/{}", task.task.visit.0));
+    call.idempotency_key = Some(key.to_string());
+    call.timeout = Some(Duration::from_secs(engine.limits.http_timeout_seconds));
+    crash::point("task.before_call");
+    let answer = engine.connect.invoke(call).await;
+    crash::point("task.after_call");
+    match answer {
+        Ok(response) => Ok(Arc::new(result(&response))),
+        Err(CallError { error, cause, .. }) => Err(Failure::new(error, cause)),
+    }
+}
+
+/// The arguments by the HTTP Task's names.
+fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
+    let invalid = |what: &str| Failure::new("States.Runtime", format!("http:invoke: {what}"));
+    let text = |name: &str| {
+        arguments.get(name).and_then(Value::as_str).ok_or_else(|| {
+            invalid(&format!("`{name}` is required and must be text"))
+        })
+    };
+    let (url, method) = (text("ApiEndpoint")?.to_owned(), text("Method")?.to_owned());
+    let connection = ["InvocationConfig", "Authentication"]
+        .iter()
+        .find_map(|member| arguments.get(member)?.get("ConnectionArn")?.as_str())
+        .map(|name| connection_name(name).to_owned());
+    let form = arguments
+        .get("Transform")
+        .and_then(|transform| transform.get("RequestBodyEncoding"))
+        .is_some_and(|encoding| encoding == "URL_ENCODED");
+    let mut headers = pairs(arguments.get("Headers"));
+    let body = match arguments.get("RequestBody") {
+        None => None,
+        Some(Value::Object(members)) if form => {
+            let content_type = "application/x-www-form-urlencoded".to_owned();
+            headers.push(("content-type".to_owned(), content_type));
+            Some(Bytes::from(url_encoded(members)))
+        }
+        Some(Value::String(text)) => Some(Bytes::from(text.clone())),
+        Some(body) => Some(Bytes::from(serde_json::to_vec(body).unwrap_or_default())),
+    };
+    let query = pairs(arguments.get("QueryParameters"));
+    Ok(HttpTask { connection, method, url, headers, query, body, ..HttpTask::default() })
+}
+
+/// A connection's ARN ends in `connection/NAME/UUID` on AWS; here its name is enough.
+fn connection_name(arn_or_name: &str) -> &str {
+    arn_or_name
+        .split_once(":connection/")
+        .map_or_else(|| arn::name_of(arn_or_name), |(_, rest)| rest.split('/').next().unwrap_or(rest))
+}
+
+/// Members as names and texts; an array gives its name several times.
+fn pairs(members: Option<&Value>) -> Vec<(String, String)> {
+    let Some(Value::Object(members)) = members else { return Vec::new() };
+    let mut pairs = Vec::new();
+    for (name, value) in members {
+        match value {
+            Value::Array(values) => {
+                pairs.extend(values.iter().map(|value| (name.clone(), plain(value))));
+            }
+            value => pairs.push((name.clone(), plain(value))),
+        }
+    }
+    pairs
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+fn url_encoded(members: &Map<String, Value>) -> String {
+    let pairs = pairs(Some(&Value::Object(members.clone())));
+    serde_urlencoded::to_string(pairs).unwrap_or_default()
+}
+
+/// The HTTP Task's result: header names with arrays of values, the body as JSON where it is.
+fn result(response: &HttpResponse) -> Value {
+    let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value) in &response.headers {
+        headers.entry(name).or_default().push(value);
+    }
+    let body = serde_json::from_slice(&response.body)
+        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body)));
+    json!({
+        "Headers": headers,
+        "ResponseBody": body,
+        "StatusCode": response.status,
+        "StatusText": response.reason,
+    })
+}

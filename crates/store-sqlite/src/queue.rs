@@ -1,0 +1,199 @@
+//! What waits for the writer: bounded, taken in groups.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use stepbus_store::{Batch, Class, StoreError};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+pub(crate) type Answer = Result<(), StoreError>;
+
+/// A batch and whoever waits for it to be on disk.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) batch: Batch,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Request {
+    pub(crate) fn answer(self, answer: Answer) {
+        // Nobody listens when the caller gave up waiting; the batch stands all the same.
+        let _ = self.answer.send(answer);
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: VecDeque<Request>,
+    closed: Option<StoreError>,
+    nudged: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    bell: Condvar,
+    room: Semaphore,
+    full: watch::Sender<bool>,
+}
+
+/// Why the writer was woken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    Work,
+    /// The wait is over and nothing came.
+    Idle,
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn new(limit: usize) -> Self {
+        Queue {
+            state: Mutex::new(State { waiting: VecDeque::new(), closed: None, nudged: false }),
+            bell: Condvar::new(),
+            room: Semaphore::new(limit),
+            full: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        *self.full.borrow()
+    }
+
+    /// Waits for room; what may be refused is refused as soon as the disk is full.
+    pub(crate) async fn push(&self, batch: Batch) -> Result<oneshot::Receiver<Answer>, StoreError> {
+        match self.room.try_acquire() {
+            Ok(permit) => permit.forget(),
+            Err(_) if batch.class() == Class::Acceptance => {
+                let mut full = self.full.subscribe();
+                tokio::select! {
+                    permit = self.room.acquire() => permit.map_err(|_| self.why_closed())?.forget(),
+                    _ = full.wait_for(|full| *full) => return Err(StoreError::Full),
+                }
+            }
+            Err(_) => self.room.acquire().await.map_err(|_| self.why_closed())?.forget(),
+        }
+        let (answer, receiver) = oneshot::channel();
+        let mut state = self.state.lock();
+        if let Some(why) = &state.closed {
+            return Err(why.clone());
+        }
+        if batch.class() == Class::Acceptance && self.is_full() {
+            drop(state);
+            self.room.add_permits(1);
+            return Err(StoreError::Full);
+        }
+        state.waiting.push_back(Request { batch, answer });
+        let ring = state.waiting.len() == 1;
+        drop(state);
+        if ring {
+            self.bell.notify_one();
+        }
+        Ok(receiver)
+    }
+
+    /// Adds what waits to `group`, up to `limit` batches and `bytes`; blocks until there is
+    /// something, the queue is closed, or `patience` is over.
+    pub(crate) fn take(
+        &self,
+        group: &mut Vec<Request>,
+        limit: usize,
+        bytes: usize,
+        patience: Option<Duration>,
+    ) -> Woken {
+        let mut state = self.state.lock();
+        while state.waiting.is_empty() && !state.nudged {
+            if state.closed.is_some() {
+                return Woken::Closed;
+            }
+            match patience {
+                None => self.bell.wait(&mut state),
+                Some(patience) => {
+                    if self.bell.wait_for(&mut state, patience).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        if state.waiting.is_empty() && !state.nudged {
+            return Woken::Idle;
+        }
+        state.nudged = false;
+        let mut weight = 0;
+        let mut taken = 0;
+        while group.len() < limit && (group.is_empty() || weight < bytes) {
+            let Some(request) = state.waiting.pop_front() else { break };
+            weight += request.batch.bytes();
+            group.push(request);
+            taken += 1;
+        }
+        drop(state);
+        self.room.add_permits(taken);
+        Woken::Work
+    }
+
+    /// Has the writer commit although no batch waits.
+    pub(crate) fn nudge(&self) {
+        let mut state = self.state.lock();
+        if !state.nudged {
+            state.nudged = true;
+            self.bell.notify_one();
+        }
+    }
+
+    /// Sleeps until `patience` is over; false when the queue was closed.
+    pub(crate) fn rest(&self, patience: Duration) -> bool {
+        let mut state = self.state.lock();
+        let _ = self.bell.wait_while_for(&mut state, |state| state.closed.is_none(), patience);
+        state.closed.is_none()
+    }
+
+    /// Refuses what may be refused, waiting or to come, until room is back.
+    pub(crate) fn set_full(&self, full: bool) {
+        let mut refused = Vec::new();
+        {
+            let mut state = self.state.lock();
+            self.full.send_if_modified(|before| std::mem::replace(before, full) != full);
+            if full {
+                let waiting = std::mem::take(&mut state.waiting);
+                for request in waiting {
+                    match request.batch.class() {
+                        Class::Acceptance => refused.push(request),
+                        Class::Work => state.waiting.push_back(request),
+                    }
+                }
+            }
+        }
+        self.room.add_permits(refused.len());
+        for request in refused {
+            request.answer(Err(StoreError::Full));
+        }
+    }
+
+    /// Nothing more is taken in. What waits is still worked off by a writer that runs.
+    pub(crate) fn close(&self, why: StoreError) {
+        let mut state = self.state.lock();
+        state.closed.get_or_insert(why);
+        self.room.close();
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// Answers everything that waits, when no writer will.
+    pub(crate) fn abandon(&self, why: &StoreError) {
+        self.close(why.clone());
+        let waiting = std::mem::take(&mut self.state.lock().waiting);
+        for request in waiting {
+            request.answer(Err(why.clone()));
+        }
+    }
+
+    fn why_closed(&self) -> StoreError {
+        self.state.lock().closed.clone().unwrap_or(StoreError::Closed)
+    }
+}

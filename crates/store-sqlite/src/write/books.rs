@@ -1,0 +1,113 @@
+//! The books: totals that change in the same commits as the work.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Statement, params};
+use stepbus_model::{ResourceId, Totals};
+use stepbus_store::Books;
+
+use super::{Written, hit, int};
+
+#[derive(Debug)]
+pub(crate) struct BookKeeper<'c> {
+    run_totals: Statement<'c>,
+    subscription_totals: Statement<'c>,
+    workflow_totals: Statement<'c>,
+    items: Statement<'c>,
+    run: Statement<'c>,
+}
+
+impl<'c> BookKeeper<'c> {
+    pub(crate) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(BookKeeper {
+            run_totals: conn.prepare(
+                "INSERT INTO run_totals (run, subscription, matched, delivered, unchanged, stale,
+                 dead_lettered, discarded, pending) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                 ON CONFLICT (run, subscription) DO UPDATE SET matched = matched + ?3,
+                 delivered = delivered + ?4, unchanged = unchanged + ?5, stale = stale + ?6,
+                 dead_lettered = dead_lettered + ?7, discarded = discarded + ?8,
+                 pending = pending + ?9",
+            )?,
+            subscription_totals: conn.prepare(
+                "INSERT INTO subscription_totals (subscription, matched, delivered, unchanged,
+                 stale, dead_lettered, discarded, pending)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (subscription) DO UPDATE SET matched = matched + ?2,
+                 delivered = delivered + ?3, unchanged = unchanged + ?4, stale = stale + ?5,
+                 dead_lettered = dead_lettered + ?6, discarded = discarded + ?7,
+                 pending = pending + ?8",
+            )?,
+            workflow_totals: conn.prepare(
+                "INSERT INTO workflow_totals (workflow, started, succeeded, failed, timed_out,
+                 aborted) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (workflow) DO UPDATE SET started = started + ?2,
+                 succeeded = succeeded + ?3, failed = failed + ?4, timed_out = timed_out + ?5,
+                 aborted = aborted + ?6",
+            )?,
+            items: conn.prepare(
+                "UPDATE map_counts SET total = total + ?2, succeeded = succeeded + ?3,
+                 failed = failed + ?4, timed_out = timed_out + ?5, aborted = aborted + ?6
+                 WHERE map_run = ?1",
+            )?,
+            run: conn
+                .prepare("UPDATE runs SET open = open + ?2, last = max(last, ?3) WHERE id = ?1")?,
+        })
+    }
+
+    /// Writes what `books` adds up to: one row a run and subscription, however many batches it
+    /// was gathered from.
+    pub(crate) fn write(&mut self, books: &Books) -> Written {
+        let mut sums: BTreeMap<ResourceId, Totals> = BTreeMap::new();
+        for (&(run, subscription), delta) in &books.subscriptions {
+            *sums.entry(subscription).or_default() += *delta;
+            self.run_totals.execute(params![
+                int(run.0),
+                int(subscription.0),
+                delta.matched,
+                delta.delivered,
+                delta.unchanged,
+                delta.stale,
+                delta.dead_lettered,
+                delta.discarded,
+                delta.pending
+            ])?;
+        }
+        for (subscription, delta) in sums {
+            self.subscription_totals.execute(params![
+                int(subscription.0),
+                delta.matched,
+                delta.delivered,
+                delta.unchanged,
+                delta.stale,
+                delta.dead_lettered,
+                delta.discarded,
+                delta.pending
+            ])?;
+        }
+        for (workflow, delta) in &books.workflows {
+            self.workflow_totals.execute(params![
+                int(workflow.0),
+                delta.started,
+                delta.succeeded,
+                delta.failed,
+                delta.timed_out,
+                delta.aborted
+            ])?;
+        }
+        for (&map_run, delta) in &books.items {
+            let values = params![
+                int(map_run.0),
+                delta.total,
+                delta.succeeded,
+                delta.failed,
+                delta.timed_out,
+                delta.aborted
+            ];
+            hit(&mut self.items, values, map_run)?;
+        }
+        for (&run, &(open, last)) in &books.runs {
+            hit(&mut self.run, params![int(run.0), open, last.0], run)?;
+        }
+        Ok(())
+    }
+}

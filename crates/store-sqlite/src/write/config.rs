@@ -1,0 +1,142 @@
+//! Resources, definitions, keys, claims, the audit log.
+
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+use stepbus_model::Timestamp;
+use stepbus_store::{AuditRow, ClaimRow, DefinitionRow, KeyRow, ResourceRow, StoreError};
+
+use super::{Fault, Written, insert_unique, int};
+use crate::digest::{claim_digest, key_digest};
+
+/// Expired claims cleared away whenever one is made, so that they never pile up.
+const CLAIMS_SWEPT: i64 = 2;
+
+#[derive(Debug)]
+pub(super) struct Config<'c> {
+    put_resource: Statement<'c>,
+    put_definition: Statement<'c>,
+    update_key: Statement<'c>,
+    insert_key: Statement<'c>,
+    find_claim: Statement<'c>,
+    update_claim: Statement<'c>,
+    insert_claim: Statement<'c>,
+    sweep_claims: Statement<'c>,
+    audit: Statement<'c>,
+}
+
+impl<'c> Config<'c> {
+    pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Config {
+            put_resource: conn.prepare(
+                "INSERT INTO resources (id, version, kind, name, body, at, retired)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (id, version) DO UPDATE SET kind = ?3, name = ?4, body = ?5, at = ?6,
+                 retired = ?7",
+            )?,
+            put_definition: conn.prepare(
+                "INSERT INTO definitions (id, hash, text) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (id) DO UPDATE SET hash = ?2, text = ?3",
+            )?,
+            update_key: conn.prepare(
+                "UPDATE keys SET hash = ?4, version = ?5, remote_id = ?6
+                 WHERE digest = ?1 AND scope = ?2 AND key = ?3",
+            )?,
+            insert_key: conn.prepare(
+                "INSERT INTO keys (digest, scope, key, hash, version, remote_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?,
+            find_claim: conn.prepare(
+                "SELECT id, value, expires FROM claims
+                 WHERE digest = ?1 AND scope = ?2 AND key = ?3",
+            )?,
+            update_claim: conn
+                .prepare("UPDATE claims SET value = ?2, expires = ?3 WHERE id = ?1")?,
+            insert_claim: conn.prepare(
+                "INSERT INTO claims (digest, scope, key, value, expires)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
+            sweep_claims: conn.prepare(
+                "DELETE FROM claims WHERE id IN
+                 (SELECT id FROM claims WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+            )?,
+            audit: conn.prepare(
+                "INSERT INTO audit (at, who, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?,
+        })
+    }
+
+    pub(super) fn put_resource(&mut self, row: &ResourceRow) -> Written {
+        self.put_resource.execute(params![
+            int(row.id.0),
+            row.version,
+            row.kind.code(),
+            row.name,
+            row.body,
+            row.at.0,
+            row.retired
+        ])?;
+        Ok(())
+    }
+
+    pub(super) fn put_definition(&mut self, row: &DefinitionRow) -> Written {
+        insert_unique(&mut self.put_definition, params![int(row.id), row.hash, row.text], || {
+            StoreError::Conflict {
+                scope: "definition".into(),
+                key: row.hash.clone(),
+                value: "another id".into(),
+            }
+        })
+    }
+
+    pub(super) fn put_key(&mut self, row: &KeyRow) -> Written {
+        let values = params![
+            key_digest(row.scope, &row.key),
+            int(row.scope.0),
+            row.key,
+            row.hash,
+            row.version,
+            row.remote_id
+        ];
+        if self.update_key.execute(values)? == 0 {
+            self.insert_key.execute(values)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn claim(&mut self, claim: &ClaimRow, now: Timestamp) -> Written {
+        let digest = claim_digest(&claim.scope, &claim.key);
+        let found = self
+            .find_claim
+            .query_row(params![digest, claim.scope, claim.key], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+            })
+            .optional()?;
+        match found {
+            Some((_, value, expires)) if expires > now.0 => {
+                return Err(Fault::Batch(StoreError::Conflict {
+                    scope: claim.scope.clone(),
+                    key: claim.key.clone(),
+                    value,
+                }));
+            }
+            Some((id, ..)) => {
+                self.update_claim.execute(params![id, claim.value, claim.expires.0])?;
+            }
+            None => {
+                self.insert_claim.execute(params![
+                    digest,
+                    claim.scope,
+                    claim.key,
+                    claim.value,
+                    claim.expires.0
+                ])?;
+            }
+        }
+        self.sweep_claims.execute(params![now.0, CLAIMS_SWEPT])?;
+        Ok(())
+    }
+
+    pub(super) fn audit(&mut self, row: &AuditRow) -> Written {
+        self.audit.execute(params![row.at.0, row.who, row.action, row.subject, row.detail])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! How each change becomes SQL. One family of statements per group of tables, prepared once for the
+//! writer's life.
+
+mod books;
+mod bus;
+mod config;
+mod maps;
+mod work;
+
+use rusqlite::{Connection, ErrorCode, Statement};
+use stepbus_store::{Change, StoreError};
+
+pub(crate) use books::BookKeeper;
+
+/// Why a change could not be carried out.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The batch asks for what the records do not allow; others may go on.
+    Batch(StoreError),
+    /// SQLite itself failed.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                Fault::Batch(StoreError::Failed(error.to_string()))
+            }
+            _ => Fault::Sqlite(error),
+        }
+    }
+}
+
+pub(crate) type Written = Result<(), Fault>;
+
+/// Every statement that changes rows.
+#[derive(Debug)]
+pub(crate) struct Changes<'c> {
+    config: config::Config<'c>,
+    bus: bus::Bus<'c>,
+    work: work::Work<'c>,
+    maps: maps::Maps<'c>,
+}
+
+impl<'c> Changes<'c> {
+    pub(crate) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Changes {
+            config: config::Config::prepare(conn)?,
+            bus: bus::Bus::prepare(conn)?,
+            work: work::Work::prepare(conn)?,
+            maps: maps::Maps::prepare(conn)?,
+        })
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change) -> Written {
+        match change {
+            Change::PutResource(row) => self.config.put_resource(row),
+            Change::PutDefinition(row) => self.config.put_definition(row),
+            Change::PutKey(row) => self.config.put_key(row),
+            Change::Claim { claim, now } => self.config.claim(claim, *now),
+            Change::InsertAudit(row) => self.config.audit(row),
+            Change::InsertRun(row) => self.bus.insert_run(row),
+            Change::InsertEvent(row) => self.bus.insert_event(row),
+            Change::InsertDelivery(row) => self.bus.insert_delivery(row),
+            Change::RetryDelivery(retry) => self.bus.retry_delivery(retry),
+            Change::DeleteDelivery(id) => self.bus.delete_delivery(*id),
+            Change::PutLedger(row) => self.bus.put_ledger(row),
+            Change::DeleteLedger(id) => self.bus.delete_ledger(*id),
+            Change::InsertMessage(row) => self.bus.insert_message(row),
+            Change::DeleteMessage(id) => self.bus.delete_message(*id),
+            Change::InsertExecution(row) => self.work.insert_execution(row),
+            Change::ParkExecution { id, wake } => self.work.park(*id, *wake),
+            Change::WakeExecution { id } => self.work.wake(*id),
+            Change::SetRecoveries { id, recoveries } => self.work.set_recoveries(*id, *recoveries),
+            Change::EndExecution { id, end } => self.work.end_execution(*id, end),
+            Change::InsertJournal(row) => self.work.insert_journal(row),
+            Change::PutSnapshot(row) => self.work.put_snapshot(row),
+            Change::DeleteSnapshot(id) => self.work.delete_snapshot(*id),
+            Change::InsertMapRun(row) => self.maps.insert_map_run(row),
+            Change::InsertMapPage(row) => self.maps.insert_page(row),
+            Change::EndMapRun(end) => self.maps.end_map_run(end),
+        }
+    }
+}
+
+/// An id or count as SQLite holds it. Ids come from one counter that starts at 1 and cannot reach
+/// the sign bit.
+pub(crate) fn int(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// Runs a statement that must hit exactly the row `subject` names.
+fn hit(
+    statement: &mut Statement<'_>,
+    params: impl rusqlite::Params,
+    subject: impl std::fmt::Display,
+) -> Written {
+    match statement.execute(params)? {
+        0 => Err(Fault::Batch(StoreError::Gone(subject.to_string()))),
+        _ => Ok(()),
+    }
+}
+
+/// Runs an insert whose row may stand already; `taken` says what by.
+fn insert_unique(
+    statement: &mut Statement<'_>,
+    params: impl rusqlite::Params,
+    taken: impl FnOnce() -> StoreError,
+) -> Written {
+    match statement.execute(params) {
+        Ok(_) => Ok(()),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            Err(Fault::Batch(taken()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

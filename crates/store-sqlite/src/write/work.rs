@@ -1,0 +1,145 @@
+//! Executions, journals, snapshots.
+
+use rusqlite::{Connection, Statement, params};
+use stepbus_model::{ExecutionId, Timestamp};
+use stepbus_store::{ExecutionEnd, ExecutionRow, JournalRow, SnapshotRow, StoreError};
+
+use super::{Written, hit, insert_unique, int};
+use crate::codes::cause_code;
+
+#[derive(Debug)]
+pub(super) struct Work<'c> {
+    insert_execution: Statement<'c>,
+    find_name: Statement<'c>,
+    park: Statement<'c>,
+    wake: Statement<'c>,
+    set_recoveries: Statement<'c>,
+    end_execution: Statement<'c>,
+    insert_journal: Statement<'c>,
+    put_snapshot: Statement<'c>,
+    delete_snapshot: Statement<'c>,
+}
+
+impl<'c> Work<'c> {
+    pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Work {
+            insert_execution: conn.prepare(
+                "INSERT INTO executions (id, run, workflow, definition, kind, name, cause_kind,
+                 cause, hops, map_run, item, status, idle, wake, started, ended, recoveries,
+                 semantics, error, error_cause, output)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                 ?17, ?18, ?19, ?20, ?21)",
+            )?,
+            find_name: conn.prepare(
+                "SELECT id FROM executions
+                 WHERE workflow = ?1 AND name = ?2 AND kind = 1 AND map_run IS NULL",
+            )?,
+            park: conn.prepare(
+                "UPDATE executions SET idle = 1, wake = ?2 WHERE id = ?1 AND status = 1",
+            )?,
+            wake: conn.prepare(
+                "UPDATE executions SET idle = 0, wake = NULL WHERE id = ?1 AND status = 1",
+            )?,
+            set_recoveries: conn
+                .prepare("UPDATE executions SET recoveries = ?2 WHERE id = ?1 AND status = 1")?,
+            end_execution: conn.prepare(
+                "UPDATE executions SET status = ?2, ended = ?3, idle = 0, wake = NULL, error = ?4,
+                 error_cause = ?5, output = ?6 WHERE id = ?1 AND status = 1",
+            )?,
+            insert_journal: conn.prepare(
+                "INSERT INTO journal (execution, first, count, entries) VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            put_snapshot: conn.prepare(
+                "INSERT OR REPLACE INTO snapshots (execution, inputs, value) VALUES (?1, ?2, ?3)",
+            )?,
+            delete_snapshot: conn.prepare("DELETE FROM snapshots WHERE execution = ?1")?,
+        })
+    }
+
+    pub(super) fn insert_execution(&mut self, row: &ExecutionRow) -> Written {
+        let (cause_kind, cause) = cause_code(row.cause);
+        let values = params![
+            int(row.id.0),
+            int(row.run.0),
+            int(row.workflow.0),
+            int(row.definition),
+            row.kind.code(),
+            row.name,
+            cause_kind,
+            cause,
+            row.hops,
+            row.item.map(|(map_run, _)| int(map_run.0)),
+            row.item.map(|(_, index)| int(index)),
+            row.status.code(),
+            row.idle,
+            row.wake.map(|at| at.0),
+            row.started.0,
+            row.ended.map(|at| at.0),
+            row.recoveries,
+            row.semantics,
+            row.error,
+            row.error_cause,
+            row.output.as_deref()
+        ];
+        let find_name = &mut self.find_name;
+        insert_unique(&mut self.insert_execution, values, || {
+            let holder = find_name
+                .query_row(params![int(row.workflow.0), row.name], |row| row.get::<_, i64>(0));
+            let holder = holder.map_or(row.id, |id| ExecutionId(id.cast_unsigned()));
+            StoreError::Conflict {
+                scope: "execution".into(),
+                key: row.name.clone(),
+                value: holder.to_string(),
+            }
+        })
+    }
+
+    pub(super) fn park(&mut self, id: ExecutionId, wake: Option<Timestamp>) -> Written {
+        let values = params![int(id.0), wake.map(|at| at.0)];
+        hit(&mut self.park, values, format_args!("the running {id}"))
+    }
+
+    pub(super) fn wake(&mut self, id: ExecutionId) -> Written {
+        hit(&mut self.wake, params![int(id.0)], format_args!("the running {id}"))
+    }
+
+    pub(super) fn set_recoveries(&mut self, id: ExecutionId, recoveries: u32) -> Written {
+        let values = params![int(id.0), recoveries];
+        hit(&mut self.set_recoveries, values, format_args!("the running {id}"))
+    }
+
+    pub(super) fn end_execution(&mut self, id: ExecutionId, end: &ExecutionEnd) -> Written {
+        let values = params![
+            int(id.0),
+            end.status.code(),
+            end.at.0,
+            end.error,
+            end.error_cause,
+            end.output.as_deref()
+        ];
+        hit(&mut self.end_execution, values, format_args!("the running {id}"))
+    }
+
+    pub(super) fn insert_journal(&mut self, row: &JournalRow) -> Written {
+        let values = params![int(row.execution.0), int(row.first), row.count, &row.entries[..]];
+        insert_unique(&mut self.insert_journal, values, || StoreError::Conflict {
+            scope: "journal".into(),
+            key: row.execution.to_string(),
+            value: format!("entry {}", row.first),
+        })
+    }
+
+    pub(super) fn put_snapshot(&mut self, row: &SnapshotRow) -> Written {
+        self.put_snapshot.execute(params![
+            int(row.execution.0),
+            int(row.inputs),
+            &row.value[..]
+        ])?;
+        Ok(())
+    }
+
+    pub(super) fn delete_snapshot(&mut self, id: ExecutionId) -> Written {
+        self.delete_snapshot.execute(params![int(id.0)])?;
+        Ok(())
+    }
+}

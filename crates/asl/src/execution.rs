@@ -1,37 +1,90 @@
 //! An execution as a value.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use stepbus_model::Timestamp;
 
-use crate::io::{Command, Input, MapRunSpec, Outcome, RunTask, Start, Status, Timer};
+use crate::history::HistoryEvent;
+use crate::interpreter::{Run, task_command};
+use crate::io::{
+    Command, Input, MapRunSpec, Outcome, RunTask, Start, Status, TaskId, Timer, TimerKind, Visit,
+};
 use crate::program::Program;
+use crate::thread::{Activity, Thread, ThreadId};
 
 /// The meaning of a journal. It grows when replaying an old journal would give something else.
 pub const SEMANTICS: u32 = 1;
+/// The form of a snapshot.
+const SNAPSHOT_VERSION: u32 = 1;
 
 /// Why bytes are no snapshot this binary can continue from.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     #[error("the snapshot has version {0}; this binary reads {1}: replay the journal instead")]
     Version(u32, u32),
+    #[error("the snapshot is cut off: replay the journal instead")]
+    Truncated,
     #[error("the snapshot cannot be read: {0}")]
     Format(#[from] serde_json::Error),
 }
 
 /// One execution of a workflow, as a value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Execution {
-    _private: (),
+    pub(crate) semantics: u32,
+    pub(crate) start: Arc<Start>,
+    pub(crate) started_at: Timestamp,
+    /// The time of the latest input.
+    pub(crate) at: Timestamp,
+    /// Visits and history events so far.
+    pub(crate) visits: u64,
+    pub(crate) events: u64,
+    pub(crate) threads: Vec<Option<Thread>>,
+    /// Places in `threads` that are empty.
+    pub(crate) free: Vec<ThreadId>,
+    /// Threads that wait for something from outside.
+    #[serde(skip)]
+    pub(crate) waiting: BTreeMap<Visit, ThreadId>,
+    pub(crate) times_out_at: Option<Timestamp>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) redrives: u32,
+    pub(crate) redriven_at: Option<Timestamp>,
 }
 
 impl Execution {
     /// The execution and what its first input, [`Input::Started`], asks for.
     #[must_use]
     pub fn begin(program: &Program, at: Timestamp, start: Start) -> (Execution, Vec<Command>) {
-        let mut execution = Execution { _private: () };
-        let commands = execution.apply(program, at, Input::Started(Box::new(start)));
+        Execution::begin_recorded(program, at, start, None)
+    }
+
+    pub(crate) fn begin_recorded(
+        program: &Program,
+        at: Timestamp,
+        start: Start,
+        recorder: Option<&mut Vec<HistoryEvent>>,
+    ) -> (Execution, Vec<Command>) {
+        let mut execution = Execution {
+            semantics: SEMANTICS,
+            start: Arc::new(start),
+            started_at: at,
+            at,
+            visits: 0,
+            events: 0,
+            threads: Vec::new(),
+            free: Vec::new(),
+            waiting: BTreeMap::new(),
+            times_out_at: None,
+            outcome: None,
+            redrives: 0,
+            redriven_at: None,
+        };
+        let mut run = Run::new(program, &mut execution, recorder);
+        run.begin();
+        let commands = run.finish();
         (execution, commands)
     }
 
@@ -39,69 +92,236 @@ impl Execution {
     ///
     /// An input that no longer concerns anything (a late timer, the result of a cancelled task)
     /// changes nothing; [`Execution::expects`] tells beforehand.
-    pub fn apply(&mut self, _program: &Program, _at: Timestamp, _input: Input) -> Vec<Command> {
-        unimplemented!()
+    pub fn apply(&mut self, program: &Program, at: Timestamp, input: Input) -> Vec<Command> {
+        self.apply_recorded(program, at, input, None)
+    }
+
+    pub(crate) fn apply_recorded(
+        &mut self,
+        program: &Program,
+        at: Timestamp,
+        input: Input,
+        recorder: Option<&mut Vec<HistoryEvent>>,
+    ) -> Vec<Command> {
+        if !self.expects(&input) {
+            return Vec::new();
+        }
+        self.at = self.at.max(at);
+        let mut run = Run::new(program, self, recorder);
+        run.take(input);
+        run.finish()
     }
 
     /// Whether the input would change anything. What would not need not be journalled.
     #[must_use]
-    pub fn expects(&self, _input: &Input) -> bool {
-        unimplemented!()
+    pub fn expects(&self, input: &Input) -> bool {
+        let running = self.outcome.is_none();
+        match input {
+            Input::Started(_) => false,
+            Input::TaskStarted { task, .. } => self.open_task(*task).is_some_and(|(_, open)| !open),
+            Input::TaskSubmitted { task, .. }
+            | Input::TaskSucceeded { task, .. }
+            | Input::TaskFailed { task, .. }
+            | Input::Heartbeat { task } => self.open_task(*task).is_some(),
+            Input::TimerFired { timer } => running && self.has_timer(timer),
+            Input::MapRunEnded { visit, .. } => self
+                .thread_at(*visit)
+                .is_some_and(|thread| matches!(thread.activity, Activity::MapRun(_))),
+            Input::Stopped(_) => running,
+            Input::Redriven => {
+                self.outcome.as_ref().is_some_and(|end| end.status() != Status::Succeeded)
+            }
+        }
+    }
+
+    /// The thread of an open task, and whether history has told of its start.
+    fn open_task(&self, task: TaskId) -> Option<(&Thread, bool)> {
+        let thread = self.thread_at(task.visit)?;
+        match &thread.activity {
+            Activity::Task(open) if thread.attempt == task.attempt => Some((thread, open.started)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn thread_at(&self, visit: Visit) -> Option<&Thread> {
+        self.threads.get(*self.waiting.get(&visit)? as usize)?.as_ref()
     }
 
     #[must_use]
     pub fn status(&self) -> Status {
-        unimplemented!()
+        self.outcome.as_ref().map_or(Status::Running, Outcome::status)
     }
 
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
-        unimplemented!()
+        self.outcome.as_ref()
+    }
+
+    /// The time of the latest input; later ones are never before it.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        self.at
+    }
+
+    #[must_use]
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
     }
 
     /// Nothing is in flight but timers: the execution may leave memory until one fires.
     #[must_use]
     pub fn waits_only(&self) -> bool {
-        unimplemented!()
+        self.outcome.is_none()
+            && self.open_threads().all(|thread| {
+                matches!(thread.activity, Activity::Waiting { .. } | Activity::Retrying { .. })
+            })
+    }
+
+    fn open_threads(&self) -> impl Iterator<Item = &Thread> {
+        self.waiting.values().filter_map(|id| self.threads.get(*id as usize)?.as_ref())
     }
 
     /// Tasks whose results are awaited; after a crash they are to be sent again.
     #[must_use]
-    pub fn open_tasks(&self, _program: &Program) -> Vec<RunTask> {
-        unimplemented!()
+    pub fn open_tasks(&self, program: &Program) -> Vec<RunTask> {
+        self.open_threads()
+            .filter_map(|thread| match &thread.activity {
+                Activity::Task(open) => task_command(self, program, thread, open),
+                _ => None,
+            })
+            .collect()
     }
 
+    fn has_timer(&self, timer: &Timer) -> bool {
+        if timer.kind == TimerKind::Execution {
+            return self.times_out_at.is_some() && *timer == execution_timer(self.redrives);
+        }
+        let Some(thread) = self.thread_at(timer.visit) else { return false };
+        thread.attempt == timer.attempt
+            && match (&thread.activity, timer.kind) {
+                (Activity::Waiting { .. }, TimerKind::Wait)
+                | (Activity::Retrying { .. }, TimerKind::Retry) => true,
+                (Activity::Task(open), TimerKind::Timeout) => open.timeout_at.is_some(),
+                (Activity::Task(open), TimerKind::Heartbeat) => open.heartbeat_at.is_some(),
+                _ => false,
+            }
+    }
+
+    /// Timers that are set, and when they fire.
     #[must_use]
     pub fn open_timers(&self) -> Vec<(Timer, Timestamp)> {
-        unimplemented!()
+        let mut timers = Vec::new();
+        if let (Some(at), None) = (self.times_out_at, &self.outcome) {
+            timers.push((execution_timer(self.redrives), at));
+        }
+        for thread in self.open_threads() {
+            let timer = |kind| Timer { visit: thread.visit, kind, attempt: thread.attempt };
+            match &thread.activity {
+                Activity::Waiting { until } => timers.push((timer(TimerKind::Wait), *until)),
+                Activity::Retrying { until } => timers.push((timer(TimerKind::Retry), *until)),
+                Activity::Task(open) => {
+                    timers.extend(open.timeout_at.map(|at| (timer(TimerKind::Timeout), at)));
+                    timers.extend(open.heartbeat_at.map(|at| (timer(TimerKind::Heartbeat), at)));
+                }
+                _ => {}
+            }
+        }
+        timers
     }
 
+    /// Map runs whose end is awaited.
     #[must_use]
-    pub fn open_map_runs(&self, _program: &Program) -> Vec<MapRunSpec> {
-        unimplemented!()
+    pub fn open_map_runs(&self) -> Vec<MapRunSpec> {
+        self.open_threads()
+            .filter_map(|thread| match &thread.activity {
+                Activity::MapRun(spec) => Some((**spec).clone()),
+                _ => None,
+            })
+            .collect()
     }
 
-    /// A snapshot, with its version.
+    /// A snapshot: its version in four bytes, then JSON.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        unimplemented!()
+        let mut bytes = SNAPSHOT_VERSION.to_le_bytes().to_vec();
+        serde_json::to_writer(&mut bytes, self)
+            .expect("an execution holds nothing but JSON and numbers");
+        bytes
     }
 
     /// # Errors
     /// When the bytes are of another version or no snapshot at all.
-    pub fn from_bytes(_bytes: &[u8]) -> Result<Execution, SnapshotError> {
-        unimplemented!()
+    pub fn from_bytes(bytes: &[u8]) -> Result<Execution, SnapshotError> {
+        let (version, json) = bytes.split_first_chunk().ok_or(SnapshotError::Truncated)?;
+        let version = u32::from_le_bytes(*version);
+        if version != SNAPSHOT_VERSION {
+            return Err(SnapshotError::Version(version, SNAPSHOT_VERSION));
+        }
+        let mut execution: Execution = serde_json::from_slice(json)?;
+        if execution.outcome.is_none() {
+            execution.index();
+        }
+        Ok(execution)
+    }
+
+    fn index(&mut self) {
+        for (id, thread) in self.threads.iter().enumerate() {
+            let Some(thread) = thread else { continue };
+            if !matches!(thread.activity, Activity::Fork(_) | Activity::Stopped) {
+                let id = ThreadId::try_from(id).expect("threads are counted in 32 bits");
+                self.waiting.insert(thread.visit, id);
+            }
+        }
     }
 
     /// The semantics the execution began under.
     #[must_use]
     pub fn semantics(&self) -> u32 {
-        SEMANTICS
+        self.semantics
     }
 
-    /// State input of each open visit, variables and the like, to show where an execution stands.
     #[must_use]
-    pub fn inspect(&self, _program: &Program) -> Arc<Value> {
-        unimplemented!()
+    pub fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// Where the execution stands: of each thread the state, what it does, its input and
+    /// variables.
+    #[must_use]
+    pub fn inspect(&self, program: &Program) -> Value {
+        let threads = self.threads.iter().flatten().map(|thread| {
+            let variables: serde_json::Map<String, Value> = thread
+                .variables
+                .iter()
+                .map(|(name, value)| (name.to_string(), (**value).clone()))
+                .collect();
+            json!({
+                "state": &*program.state(thread.state).name,
+                "activity": activity_name(&thread.activity),
+                "visit": thread.visit,
+                "attempt": thread.attempt,
+                "enteredTime": thread.entered_at.to_rfc3339(),
+                "input": &*thread.input,
+                "variables": variables,
+            })
+        });
+        json!({ "status": self.status(), "threads": threads.collect::<Vec<_>>() })
+    }
+}
+
+/// The timer of the whole execution; a redrive sets another.
+pub(crate) fn execution_timer(redrives: u32) -> Timer {
+    Timer { visit: Visit(0), kind: TimerKind::Execution, attempt: redrives }
+}
+
+fn activity_name(activity: &Activity) -> &'static str {
+    match activity {
+        Activity::Ready => "ready",
+        Activity::Waiting { .. } => "waiting",
+        Activity::Retrying { .. } => "retrying",
+        Activity::Task(_) => "task",
+        Activity::Fork(_) => "children",
+        Activity::MapRun(_) => "map run",
+        Activity::Stopped => "stopped",
     }
 }

@@ -1,10 +1,15 @@
 //! The history of an execution, derived from its journal.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stepbus_model::Timestamp;
 
+use crate::execution::Execution;
 use crate::io::Input;
 use crate::program::Program;
+
+/// The details of an event: the name of its member, as `taskScheduledEventDetails`, and the
+/// member. Inputs and outputs in it are JSON text, as AWS gives them.
+pub type Details = Option<(&'static str, Value)>;
 
 /// An event as GetExecutionHistory gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,14 +18,58 @@ pub struct HistoryEvent {
     pub previous_event_id: u64,
     pub timestamp: Timestamp,
     pub event_type: &'static str,
-    /// Name of the details member, as `taskScheduledEventDetails`, and the details.
-    pub details: Option<(&'static str, Value)>,
+    pub details: Details,
+}
+
+impl HistoryEvent {
+    /// The event in AWS's wire form; the timestamp in seconds.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let mut event = Map::new();
+        #[expect(clippy::cast_precision_loss, reason = "milliseconds stay exact far beyond 9999")]
+        event.insert("timestamp".to_owned(), Value::from(self.timestamp.0 as f64 / 1000.0));
+        event.insert("type".to_owned(), Value::from(self.event_type));
+        event.insert("id".to_owned(), Value::from(self.id));
+        event.insert("previousEventId".to_owned(), Value::from(self.previous_event_id));
+        if let Some((name, details)) = &self.details {
+            event.insert((*name).to_owned(), details.clone());
+        }
+        Value::Object(event)
+    }
 }
 
 /// Replays a journal and tells it in AWS's words.
 pub fn history(
-    _program: &Program,
-    _journal: impl IntoIterator<Item = (Timestamp, Input)>,
+    program: &Program,
+    journal: impl IntoIterator<Item = (Timestamp, Input)>,
 ) -> Vec<HistoryEvent> {
-    unimplemented!()
+    let mut events = Vec::new();
+    let mut execution: Option<Execution> = None;
+    for (at, input) in journal {
+        match (&mut execution, input) {
+            (None, Input::Started(start)) => {
+                let events = Some(&mut events);
+                execution = Some(Execution::begin_recorded(program, at, *start, events).0);
+            }
+            (Some(execution), input) => {
+                execution.apply_recorded(program, at, input, Some(&mut events));
+            }
+            (None, _) => {}
+        }
+    }
+    events
+}
+
+/// Replays a journal, or a part of it from its beginning, to the value it led to.
+pub fn replay(
+    program: &Program,
+    journal: impl IntoIterator<Item = (Timestamp, Input)>,
+) -> Option<Execution> {
+    let mut journal = journal.into_iter();
+    let (at, Input::Started(start)) = journal.next()? else { return None };
+    let (mut execution, _) = Execution::begin(program, at, *start);
+    for (at, input) in journal {
+        execution.apply(program, at, input);
+    }
+    Some(execution)
 }

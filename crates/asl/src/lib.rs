@@ -4,16 +4,27 @@
 //! happened and gives what is to be done, the same for the same inputs, always. Nothing in here
 //! reads a clock, a random source, a socket or a file.
 
+mod chance;
+mod choice;
+mod definition;
+mod diagnostic;
 mod execution;
+mod expression;
+mod fault;
 mod history;
+mod interpreter;
 mod io;
+pub mod map;
+mod paths;
 mod program;
+mod thread;
 
+pub use diagnostic::{Diagnostic, Severity};
 pub use execution::{Execution, SEMANTICS, SnapshotError};
-pub use history::{HistoryEvent, history};
+pub use history::{Details, HistoryEvent, history, replay};
 pub use io::{
     Bounds, Command, Failure, Input, Integration, ItemBatcher, ItemReader, MapItem, MapRunOutcome,
     MapRunSpec, MapScope, MapSource, Outcome, ResultWriter, RunTask, Start, Status, TaskId, Timer,
     TimerKind, Visit, WorkflowType,
 };
-pub use program::{Diagnostic, Program, Severity};
+pub use program::Program;

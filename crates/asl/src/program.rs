@@ -2,58 +2,69 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::Value;
-use stepbus_document::{Document, Position};
+use stepbus_document::Document;
 
+use crate::definition::model::{Kind, Processor, State, StateId};
+use crate::definition::{self, Parsed};
+use crate::diagnostic::Diagnostic;
 use crate::io::{Failure, MapScope, WorkflowType};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Severity {
-    Error,
-    Warning,
-}
-
-/// One problem of a definition.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Diagnostic {
-    pub severity: Severity,
-    /// AWS's code, as `SCHEMA_VALIDATION_FAILED`.
-    pub code: &'static str,
-    pub message: String,
-    /// As in `/States/X/Field`; none when the text as a whole is meant.
-    pub location: Option<String>,
-    pub position: Option<Position>,
-    /// What was probably meant, or what to do.
-    pub hint: Option<String>,
-}
+use crate::map;
 
 /// A definition ready to run. Put it in an [`Arc`] and share it.
 #[derive(Debug)]
 pub struct Program {
-    _private: (),
+    states: Vec<State>,
+    start: StateId,
+    timeout_seconds: Option<u64>,
+    comment: Option<String>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Program {
     /// Parses a definition for a workflow of the given type.
     ///
     /// # Errors
-    /// Every problem that makes the definition unfit to run, warnings among them.
-    pub fn parse(_document: &Document, _kind: WorkflowType) -> Result<Program, Vec<Diagnostic>> {
-        unimplemented!()
+    /// Every problem of the definition, warnings among them, when one is an error.
+    pub fn parse(
+        document: &Document,
+        workflow_type: WorkflowType,
+    ) -> Result<Program, Vec<Diagnostic>> {
+        match definition::parse(document, workflow_type) {
+            (Some(parsed), warnings) => Ok(Program::from_parsed(parsed, warnings)),
+            (None, problems) => Err(problems),
+        }
+    }
+
+    pub(crate) fn from_parsed(parsed: Parsed, warnings: Vec<Diagnostic>) -> Program {
+        let Parsed { states, start, timeout_seconds, comment } = parsed;
+        Program { states, start, timeout_seconds, comment, warnings }
     }
 
     /// What does not stop the definition from running but is probably not meant.
     #[must_use]
     pub fn warnings(&self) -> &[Diagnostic] {
-        unimplemented!()
+        &self.warnings
     }
 
-    /// The program that the children of a distributed map run.
     #[must_use]
-    pub fn processor(&self, _state_path: &str) -> Option<Arc<Program>> {
-        unimplemented!()
+    pub fn comment(&self) -> Option<&str> {
+        self.comment.as_deref()
+    }
+
+    /// The program that the children of a distributed map run. `state_path` is the one in
+    /// [`MapRunSpec`](crate::MapRunSpec).
+    #[must_use]
+    pub fn processor(&self, state_path: &str) -> Option<Arc<Program>> {
+        self.states.iter().find_map(|state| match &state.kind {
+            Kind::Map(map) => match &map.processor {
+                Processor::Distributed(map) if state.pointer == state_path => {
+                    Some(Arc::clone(&map.program))
+                }
+                _ => None,
+            },
+            _ => None,
+        })
     }
 
     /// The input of a map run's child (ItemSelector applied).
@@ -62,11 +73,26 @@ impl Program {
     /// The failure of the map state, when the selector cannot be evaluated.
     pub fn map_item_input(
         &self,
-        _state_path: &str,
-        _scope: &MapScope,
-        _index: u64,
-        _item: &Value,
+        state_path: &str,
+        scope: &MapScope,
+        index: u64,
+        item: &Arc<Value>,
     ) -> Result<Arc<Value>, Failure> {
-        unimplemented!()
+        match self.states.iter().find(|state| state.pointer == state_path) {
+            Some(state) => map::distributed_item_input(state, scope, index, item),
+            None => Ok(Arc::clone(item)),
+        }
+    }
+
+    pub(crate) fn state(&self, id: StateId) -> &State {
+        &self.states[id as usize]
+    }
+
+    pub(crate) fn start(&self) -> StateId {
+        self.start
+    }
+
+    pub(crate) fn timeout_seconds(&self) -> Option<u64> {
+        self.timeout_seconds
     }
 }

@@ -1,0 +1,278 @@
+//! The Map state, inline and distributed.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Builder;
+use super::fields::{Fields, In, Known};
+use super::model::{Batcher, Distributed, Kind, Language, MapState, Processor, Reader, Writer};
+use super::values::Scope;
+use crate::diagnostic::{DUPLICATE_LABEL, INVALID_LABEL};
+use crate::expression::Expression;
+use crate::io::WorkflowType;
+use crate::program::Program;
+
+const MAP: Known = &[
+    ("Type", In::Both),
+    ("Comment", In::Both),
+    ("QueryLanguage", In::Both),
+    ("Next", In::Both),
+    ("End", In::Both),
+    ("Assign", In::Both),
+    ("Retry", In::Both),
+    ("Catch", In::Both),
+    ("ItemProcessor", In::Both),
+    ("Iterator", In::Both),
+    ("ItemSelector", In::Both),
+    ("ItemReader", In::Both),
+    ("ItemBatcher", In::Both),
+    ("ResultWriter", In::Both),
+    ("MaxConcurrency", In::Both),
+    ("ToleratedFailureCount", In::Both),
+    ("ToleratedFailurePercentage", In::Both),
+    ("Label", In::Both),
+    ("Items", In::Jsonata),
+    ("Output", In::Jsonata),
+    ("InputPath", In::JsonPath),
+    ("OutputPath", In::JsonPath),
+    ("ItemsPath", In::JsonPath),
+    ("Parameters", In::JsonPath),
+    ("ResultSelector", In::JsonPath),
+    ("ResultPath", In::JsonPath),
+    ("MaxConcurrencyPath", In::JsonPath),
+    ("ToleratedFailureCountPath", In::JsonPath),
+    ("ToleratedFailurePercentagePath", In::JsonPath),
+];
+const PROCESSOR_CONFIG: Known = &[("Mode", In::Both), ("ExecutionType", In::Both)];
+const READER: Known = &[
+    ("Resource", In::Both),
+    ("ReaderConfig", In::Both),
+    ("Arguments", In::Jsonata),
+    ("Parameters", In::JsonPath),
+];
+const READER_CONFIG: Known = &[
+    ("InputType", In::Both),
+    ("Transformation", In::Both),
+    ("CSVHeaderLocation", In::Both),
+    ("CSVHeaders", In::Both),
+    ("CSVDelimiter", In::Both),
+    ("ManifestType", In::Both),
+    ("ItemsPointer", In::Both),
+    ("MaxItems", In::Both),
+    ("MaxItemsPath", In::JsonPath),
+];
+const BATCHER: Known = &[
+    ("MaxItemsPerBatch", In::Both),
+    ("MaxInputBytesPerBatch", In::Both),
+    ("BatchInput", In::Both),
+    ("MaxItemsPerBatchPath", In::JsonPath),
+    ("MaxInputBytesPerBatchPath", In::JsonPath),
+];
+const WRITER: Known = &[
+    ("Resource", In::Both),
+    ("WriterConfig", In::Both),
+    ("Arguments", In::Jsonata),
+    ("Parameters", In::JsonPath),
+];
+/// Fields that mean something for a distributed Map only.
+const DISTRIBUTED: &[&str] = &[
+    "ItemReader",
+    "ItemBatcher",
+    "ResultWriter",
+    "Label",
+    "ToleratedFailureCount",
+    "ToleratedFailureCountPath",
+    "ToleratedFailurePercentage",
+    "ToleratedFailurePercentagePath",
+];
+/// AWS: a Label's characters.
+const MAX_LABEL: usize = 40;
+const MOST: u64 = i64::MAX as u64;
+
+impl Builder<'_> {
+    pub(super) fn map(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Kind> {
+        fields.check(MAP, &[], scope.language, &mut self.problems);
+        let items = match (scope.language, fields.get("Items")) {
+            (Language::JsonPath, _) => self.path("ItemsPath", fields),
+            (Language::Jsonata, _) => self.payload("Items", fields, scope),
+        };
+        let selector = match (scope.language, fields.has("ItemSelector")) {
+            (Language::JsonPath, false) => self.payload("Parameters", fields, scope),
+            _ => self.payload("ItemSelector", fields, scope),
+        };
+        let max_concurrency = self.number("MaxConcurrency", (0, MOST), fields, scope);
+        let processor = self.processor(fields, scope)?;
+        Some(Kind::Map(Box::new(MapState {
+            items,
+            item_selector: selector,
+            max_concurrency,
+            processor,
+        })))
+    }
+
+    fn processor(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Processor> {
+        let name = match (fields.has("ItemProcessor"), fields.has("Iterator")) {
+            (true, false) => "ItemProcessor",
+            (false, true) => "Iterator",
+            (both, _) => {
+                let message = if both {
+                    "'ItemProcessor' and 'Iterator' can not both be given"
+                } else {
+                    "These fields are required: [ItemProcessor]"
+                };
+                self.problems.schema(&fields.at, message);
+                return None;
+            }
+        };
+        let processor = fields.object(name, &mut self.problems)?;
+        let (distributed, execution_type) = self.processor_config(&processor, scope);
+        if !distributed {
+            for field in DISTRIBUTED.iter().filter(|field| fields.has(field)) {
+                let message = format!("Field '{field}' is not supported");
+                self.problems
+                    .schema(&fields.at, message)
+                    .hint("set `ProcessorConfig: { Mode: DISTRIBUTED }` in the ItemProcessor");
+            }
+            return self.inline_processor(&processor).map(|start| Processor::Inline { start });
+        }
+        if self.workflow_type == WorkflowType::Express {
+            let message = "Express state machine does not support distributed Map";
+            self.problems.schema(&processor.at.field("ProcessorConfig"), message);
+        }
+        let label = self.label(fields);
+        let reader = self.reader(fields, scope);
+        let batcher = self.batcher(fields, scope);
+        let writer = self.writer(fields, scope);
+        let tolerated_count = self.number("ToleratedFailureCount", (0, MOST), fields, scope);
+        let tolerated_percentage =
+            self.fraction("ToleratedFailurePercentage", (0.0, 100.0), fields, scope);
+        let program = self.distributed_processor(&processor, execution_type)?;
+        Some(Processor::Distributed(Box::new(Distributed {
+            program: Arc::new(Program::from_parsed(program, Vec::new())),
+            execution_type,
+            label,
+            reader,
+            batcher,
+            writer,
+            tolerated_count,
+            tolerated_percentage,
+        })))
+    }
+
+    fn processor_config(&mut self, processor: &Fields<'_>, scope: Scope) -> (bool, WorkflowType) {
+        let standard = (false, WorkflowType::Standard);
+        let Some(config) = processor.object("ProcessorConfig", &mut self.problems) else {
+            return standard;
+        };
+        config.check(PROCESSOR_CONFIG, &[], scope.language, &mut self.problems);
+        let distributed = match config.text("Mode", &mut self.problems) {
+            None | Some("INLINE") => false,
+            Some("DISTRIBUTED") => true,
+            Some(_) => {
+                let message = "Value is not valid. Expected one of [INLINE, DISTRIBUTED]";
+                self.problems.schema(&config.at("Mode"), message);
+                false
+            }
+        };
+        let execution_type = match config.text("ExecutionType", &mut self.problems) {
+            None | Some("STANDARD") => WorkflowType::Standard,
+            Some("EXPRESS") => WorkflowType::Express,
+            Some(_) => {
+                let message = "Value is not valid. Expected one of [STANDARD, EXPRESS]";
+                self.problems.schema(&config.at("ExecutionType"), message);
+                WorkflowType::Standard
+            }
+        };
+        (distributed, execution_type)
+    }
+
+    fn label(&mut self, fields: &Fields<'_>) -> Option<String> {
+        let label = fields.text("Label", &mut self.problems)?;
+        let at = fields.at("Label");
+        if label.is_empty() || label.chars().count() > MAX_LABEL {
+            let message = format!("Label name must have 1 to {MAX_LABEL} characters");
+            self.problems.error(INVALID_LABEL, &at, message);
+            return None;
+        }
+        if let Some(bad) = label.chars().find(|c| !fits_label(*c)) {
+            let message = format!("Label name contains an invalid character: {bad:?}");
+            self.problems.error(INVALID_LABEL, &at, message);
+            return None;
+        }
+        if !self.labels.insert(label.to_owned()) {
+            self.problems.error(DUPLICATE_LABEL, &at, format!("Duplicate label name: {label}"));
+        }
+        Some(label.to_owned())
+    }
+
+    fn reader(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Reader> {
+        let reader = fields.object("ItemReader", &mut self.problems)?;
+        reader.check(READER, &["Resource"], scope.language, &mut self.problems);
+        if let Some(name) = ["Items", "ItemsPath"].into_iter().find(|name| fields.has(name))
+            && name == "Items"
+        {
+            let message = format!("'{name}' and 'ItemReader' can not both be given");
+            self.problems.schema(&fields.at, message);
+        }
+        let resource = reader.text("Resource", &mut self.problems)?.to_owned();
+        let arguments = self.arguments(&reader, scope);
+        let config = reader
+            .object("ReaderConfig", &mut self.problems)
+            .map_or_else(Vec::new, |config| self.reader_config(&config, scope));
+        Some(Reader { resource, arguments, config })
+    }
+
+    fn reader_config(&mut self, config: &Fields<'_>, scope: Scope) -> Vec<(String, Expression)> {
+        config.check(READER_CONFIG, &[], scope.language, &mut self.problems);
+        let mut members = Vec::with_capacity(config.map.len());
+        for (name, value) in config.map {
+            let expression = match name.strip_suffix("Path") {
+                Some(_) => self.path(name, config),
+                None => match scope.language {
+                    Language::Jsonata => self.template(value, &config.at(name), scope),
+                    Language::JsonPath => Some(Expression::constant(value.clone())),
+                },
+            };
+            let name = name.strip_suffix("Path").unwrap_or(name).to_owned();
+            members.extend(expression.map(|expression| (name, expression)));
+        }
+        members
+    }
+
+    fn arguments(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Expression> {
+        let name = match scope.language {
+            Language::Jsonata => "Arguments",
+            Language::JsonPath => "Parameters",
+        };
+        self.payload(name, fields, scope)
+    }
+
+    fn batcher(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Batcher> {
+        let batcher = fields.object("ItemBatcher", &mut self.problems)?;
+        batcher.check(BATCHER, &[], scope.language, &mut self.problems);
+        let max_items = self.number("MaxItemsPerBatch", (1, MOST), &batcher, scope);
+        let max_bytes = self.number("MaxInputBytesPerBatch", (1, MOST), &batcher, scope);
+        if max_items.is_none() && max_bytes.is_none() {
+            let message =
+                "One of these fields is required: [MaxItemsPerBatch, MaxInputBytesPerBatch]";
+            self.problems.schema(&batcher.at, message);
+        }
+        let batch_input = self.payload("BatchInput", &batcher, scope);
+        Some(Batcher { max_items, max_bytes, batch_input })
+    }
+
+    fn writer(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Writer> {
+        let writer = fields.object("ResultWriter", &mut self.problems)?;
+        writer.check(WRITER, &[], scope.language, &mut self.problems);
+        let resource = writer.text("Resource", &mut self.problems).map(str::to_owned);
+        let arguments = self.arguments(&writer, scope);
+        let config = writer.get("WriterConfig").cloned().unwrap_or(Value::Null);
+        Some(Writer { resource, arguments, config })
+    }
+}
+
+/// What AWS takes in a label: no white space, brackets, wildcards, special or control characters.
+fn fits_label(c: char) -> bool {
+    !(c.is_whitespace() || c.is_control() || "<>{}[]?*\"#%\\^|~`$&,;:/".contains(c))
+}

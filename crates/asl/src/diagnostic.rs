@@ -1,0 +1,161 @@
+//! What is wrong with a definition, and where.
+
+use std::fmt;
+
+use serde::Serialize;
+use stepbus_document::{Document, Position, join};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Severity {
+    Error,
+    Warning,
+}
+
+/// One problem of a definition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    pub severity: Severity,
+    /// AWS's code, as `SCHEMA_VALIDATION_FAILED`.
+    pub code: &'static str,
+    pub message: String,
+    /// As in `/States/X/Field`; none when the definition as a whole is meant.
+    pub location: Option<String>,
+    pub position: Option<Position>,
+    /// What was probably meant, or what to do.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(position) = self.position {
+            write!(f, "{position}: ")?;
+        }
+        write!(f, "{}: {}", self.code, self.message)?;
+        if let Some(location) = &self.location {
+            write!(f, " at {location}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, " ({hint})")?;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) const SCHEMA: &str = "SCHEMA_VALIDATION_FAILED";
+pub(crate) const MISSING_TARGET: &str = "MISSING_TRANSITION_TARGET";
+pub(crate) const MISSING_END: &str = "MISSING_END_STATE";
+pub(crate) const DUPLICATE_STATE: &str = "DUPLICATE_STATE_NAME";
+pub(crate) const INVALID_STATE_NAME: &str = "INVALID_STATE_NAME";
+pub(crate) const DUPLICATE_LABEL: &str = "DUPLICATE_LABEL_NAME";
+pub(crate) const INVALID_LABEL: &str = "INVALID_LABEL_NAME";
+pub(crate) const INVALID_RESOURCE: &str = "INVALID_RESOURCE";
+pub(crate) const TOO_DEEP: &str = "TOO_DEEPLY_NESTED";
+pub(crate) const NO_DOLLAR: &str = "NO_DOLLAR";
+pub(crate) const PASS_RESULT_IS_STATIC: &str = "PASS_RESULT_IS_STATIC";
+
+/// A place in a definition, in the document's words and in AWS's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct At {
+    /// RFC 6901: `/States/X/Choices/0/Next`
+    pub(crate) pointer: String,
+    /// AWS's: `/States/X/Choices[0]/Next`
+    pub(crate) location: String,
+}
+
+impl At {
+    pub(crate) fn root() -> At {
+        At { pointer: String::new(), location: String::new() }
+    }
+
+    pub(crate) fn field(&self, name: &str) -> At {
+        At { pointer: join(&self.pointer, name), location: format!("{}/{name}", self.location) }
+    }
+
+    pub(crate) fn item(&self, index: usize) -> At {
+        At { pointer: join(&self.pointer, index), location: format!("{}[{index}]", self.location) }
+    }
+
+    /// `/` for the root.
+    fn shown(&self) -> String {
+        if self.location.is_empty() { "/".to_owned() } else { self.location.clone() }
+    }
+}
+
+/// The problems found so far.
+#[derive(Debug)]
+pub(crate) struct Problems<'d> {
+    document: &'d Document,
+    pub(crate) found: Vec<Diagnostic>,
+}
+
+impl<'d> Problems<'d> {
+    pub(crate) fn new(document: &'d Document) -> Self {
+        Problems { document, found: Vec::new() }
+    }
+
+    pub(crate) fn schema(&mut self, at: &At, message: impl Into<String>) -> &mut Diagnostic {
+        self.error(SCHEMA, at, message)
+    }
+
+    pub(crate) fn error(
+        &mut self,
+        code: &'static str,
+        at: &At,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Severity::Error, code, at, message.into())
+    }
+
+    pub(crate) fn warning(
+        &mut self,
+        code: &'static str,
+        at: &At,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Severity::Warning, code, at, message.into())
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        code: &'static str,
+        at: &At,
+        message: String,
+    ) -> &mut Diagnostic {
+        let position = Some(self.document.position(&at.pointer));
+        let location = Some(at.shown());
+        self.found.push(Diagnostic { severity, code, message, location, position, hint: None });
+        self.found.last_mut().expect("just pushed")
+    }
+
+    /// A problem inside a text value, at its `character`th character.
+    pub(crate) fn within(&mut self, at: &At, character: usize, message: impl Into<String>) {
+        let position = self.document.position_within(&at.pointer, character);
+        self.schema(at, message).position = Some(position);
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.iter().any(|problem| problem.severity == Severity::Error)
+    }
+}
+
+impl Diagnostic {
+    pub(crate) fn hint(&mut self, hint: impl Into<String>) {
+        self.hint = Some(hint.into());
+    }
+}
+
+/// The one of `known` that was probably meant.
+pub(crate) fn closest<'k>(
+    written: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
+    let lower = written.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

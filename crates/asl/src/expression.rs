@@ -1,0 +1,240 @@
+//! A field whose value is computed when a state runs, in either query language.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use serde_json::Value;
+use stepbus_expr::{Env, EvalLimits, Jsonata, Scope, Template};
+
+use crate::diagnostic::{At, NO_DOLLAR, Problems};
+use crate::fault::Fault;
+use crate::paths::{PathExpression, Payload};
+
+/// A compiled field.
+#[derive(Debug)]
+pub(crate) enum Expression {
+    Constant(Arc<Value>),
+    Jsonata {
+        template: Template,
+        /// Whether `$states.context` may be read.
+        context: bool,
+    },
+    Path(PathExpression),
+    Payload(Payload),
+}
+
+/// Whether the text is `{% … %}`.
+pub(crate) fn is_expression(text: &str) -> bool {
+    text.starts_with("{%") && text.ends_with("%}")
+}
+
+/// Compiles a template of JSONata expressions.
+pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Option<Expression> {
+    match Template::compile(value) {
+        Ok(template) if template.is_constant() => {
+            warn_of_paths(value, at, problems);
+            Some(Expression::constant(value.clone()))
+        }
+        Ok(template) => {
+            let mut context = false;
+            template.for_each_expression(&mut |_, expression| context |= reads_context(expression));
+            Some(Expression::Jsonata { template, context })
+        }
+        Err(errors) => {
+            for (pointer, error) in errors {
+                let at = At {
+                    pointer: format!("{}{pointer}", at.pointer),
+                    location: format!("{}{pointer}", at.location),
+                };
+                // The expression starts after `{%` and the space that mostly follows it.
+                let inside = value.pointer(&pointer).and_then(Value::as_str).unwrap_or_default();
+                let open = inside
+                    .strip_prefix("{%")
+                    .map_or(0, |rest| 2 + rest.chars().take_while(|c| c.is_whitespace()).count());
+                let character = error.position.map_or(0, |position| position + open);
+                problems.within(&at, character, format!("Invalid JSONata expression: {error}"));
+            }
+            None
+        }
+    }
+}
+
+/// Compiles a JSONPath payload template.
+pub(crate) fn payload(value: &Value, at: &At, problems: &mut Problems<'_>) -> Option<Expression> {
+    Payload::compile(value, at, problems).map(|payload| match payload.constant() {
+        Some(constant) => Expression::Constant(constant),
+        None => Expression::Payload(payload),
+    })
+}
+
+/// Compiles a JSONPath, into the input, the context object or a variable.
+pub(crate) fn path(text: &str, at: &At, problems: &mut Problems<'_>) -> Option<Expression> {
+    PathExpression::compile(text, false, at, problems).map(Expression::Path)
+}
+
+pub(crate) fn path_or_intrinsic(
+    text: &str,
+    at: &At,
+    problems: &mut Problems<'_>,
+) -> Option<Expression> {
+    PathExpression::compile(text, true, at, problems).map(Expression::Path)
+}
+
+/// AWS warns of values that look like paths where nothing evaluates them.
+fn warn_of_paths(value: &Value, at: &At, problems: &mut Problems<'_>) {
+    match value {
+        Value::String(text) if text.starts_with("$.") || text.starts_with("$states.") => {
+            problems
+                .warning(NO_DOLLAR, at, "The value looks like an expression but is static text")
+                .hint(format!("write `{{% {text} %}}` to have it evaluated"));
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                warn_of_paths(member, &at.field(name), problems);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                warn_of_paths(item, &at.item(index), problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Whether an expression may read the context object: it names it, or takes `$states` as a whole.
+fn reads_context(expression: &Jsonata) -> bool {
+    const OTHERS: [&str; 3] = [".input", ".result", ".errorOutput"];
+    let source = expression.source();
+    source.split("$states").skip(1).any(|after| {
+        let after = after.trim_start();
+        !OTHERS.iter().any(|member| after.starts_with(member))
+    })
+}
+
+/// A variable with its value.
+pub(crate) type Variable = (Arc<str>, Arc<Value>);
+
+/// What the expressions of one visit see. Build one for each point of the visit at which
+/// different things are seen: before the task, with its result, with its error.
+pub(crate) struct Frame<'a> {
+    pub(crate) env: Env,
+    /// What `$` or `$states.input` is.
+    pub(crate) input: &'a Value,
+    pub(crate) result: Option<&'a Value>,
+    pub(crate) error_output: Option<&'a Value>,
+    pub(crate) variables: &'a [Variable],
+    pub(crate) context: &'a LazyContext<'a>,
+    pub(crate) payload_bytes: usize,
+    scope: OnceCell<Scope<'a>>,
+    scope_with_context: OnceCell<Scope<'a>>,
+}
+
+/// The context object, built when something reads it.
+pub(crate) struct LazyContext<'a> {
+    value: OnceCell<Value>,
+    build: &'a dyn Fn() -> Value,
+}
+
+impl<'a> LazyContext<'a> {
+    pub(crate) fn new(build: &'a dyn Fn() -> Value) -> Self {
+        LazyContext { value: OnceCell::new(), build }
+    }
+
+    pub(crate) fn value(&self) -> &Value {
+        self.value.get_or_init(self.build)
+    }
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(
+        env: Env,
+        input: &'a Value,
+        variables: &'a [Variable],
+        context: &'a LazyContext<'a>,
+        payload_bytes: usize,
+    ) -> Self {
+        Frame {
+            env,
+            input,
+            result: None,
+            error_output: None,
+            variables,
+            context,
+            payload_bytes,
+            scope: OnceCell::new(),
+            scope_with_context: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn with_result(mut self, result: &'a Value) -> Self {
+        self.result = Some(result);
+        self
+    }
+
+    pub(crate) fn with_error(mut self, error_output: &'a Value) -> Self {
+        self.error_output = Some(error_output);
+        self
+    }
+
+    pub(crate) fn variable(&self, name: &str) -> Option<&'a Value> {
+        self.variables.iter().rev().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+    }
+
+    fn scope(&self, context: bool) -> &Scope<'a> {
+        let cell = if context { &self.scope_with_context } else { &self.scope };
+        cell.get_or_init(|| {
+            let mut scope = Scope::new(self.env);
+            scope.limits(EvalLimits { bytes: self.payload_bytes, ..EvalLimits::DEFAULT });
+            scope.bind_member("states", "input", self.input);
+            if let Some(result) = self.result {
+                scope.bind_member("states", "result", result);
+            }
+            if let Some(error) = self.error_output {
+                scope.bind_member("states", "errorOutput", error);
+            }
+            if context {
+                scope.bind_member("states", "context", self.context.value());
+            }
+            for (name, value) in self.variables {
+                scope.bind(name, value);
+            }
+            scope
+        })
+    }
+}
+
+impl Expression {
+    /// The text of the expression or path; empty for what is neither.
+    pub(crate) fn source(&self) -> String {
+        match self {
+            Expression::Constant(_) | Expression::Payload(_) => String::new(),
+            Expression::Jsonata { template, .. } => first_source(template),
+            Expression::Path(path) => path.source().to_owned(),
+        }
+    }
+
+    /// The value, for the field that the messages name.
+    pub(crate) fn eval(&self, field: &str, frame: &Frame<'_>) -> Result<Arc<Value>, Fault> {
+        match self {
+            Expression::Constant(value) => Ok(Arc::clone(value)),
+            Expression::Jsonata { template, context } => {
+                match template.eval(frame.scope(*context)) {
+                    Ok(Some(value)) => Ok(Arc::new(value)),
+                    Ok(None) => Err(Fault::undefined(&first_source(template), field)),
+                    Err(error) => Err(Fault::query(&error, field)),
+                }
+            }
+            Expression::Path(path) => path.eval(field, frame),
+            Expression::Payload(payload) => payload.eval(field, frame),
+        }
+    }
+}
+
+fn first_source(template: &Template) -> String {
+    let mut first = None;
+    template.for_each_expression(&mut |_, expression| {
+        first.get_or_insert_with(|| expression.source().to_owned());
+    });
+    first.unwrap_or_default()
+}

@@ -1,0 +1,288 @@
+//! How data moves through a state: what it works with, what leaves it, what is remembered.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use stepbus_expr::Env;
+
+use super::context::{Item, context};
+use super::size::exceeds;
+use super::{Flow, Run, events};
+use crate::chance::{Point, seed};
+use crate::definition::model::{Language, PathStep, ResultPath, State, Target};
+use crate::expression::{Expression, Frame, LazyContext, Variable};
+use crate::fault::{DATA_LIMIT, Fault};
+use crate::thread::{Activity, Parent, Thread};
+
+/// What an expression may see beside the state's input.
+#[derive(Default, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) result: Option<&'a Value>,
+    pub(super) error: Option<&'a Value>,
+    pub(super) item: Option<(u64, &'a Value)>,
+}
+
+/// What a state leaves with.
+pub(super) struct Leaving {
+    pub(super) output: Arc<Value>,
+    pub(super) assigned: Option<Arc<Value>>,
+}
+
+impl Run<'_> {
+    /// Runs `work` with what the thread's expressions see. `input` stands for `$` or
+    /// `$states.input`.
+    pub(super) fn with_frame<T>(
+        &self,
+        thread: &Thread,
+        point: Point,
+        input: &Value,
+        seen: Seen<'_>,
+        work: impl FnOnce(&Frame<'_>) -> T,
+    ) -> T {
+        let start = &self.execution.start;
+        let env = Env {
+            now: self.execution.at,
+            seed: seed(start.seed, thread.visit.0, thread.attempt, point),
+        };
+        let item = seen.item.map(|(index, value)| Item { index, value });
+        let build = || context(self.execution, self.program, thread, item.as_ref());
+        let lazy = LazyContext::new(&build);
+        let variables = self.variables(thread);
+        let mut frame = Frame::new(env, input, &variables, &lazy, start.bounds.payload_bytes);
+        if let Some(result) = seen.result {
+            frame = frame.with_result(result);
+        }
+        if let Some(error) = seen.error {
+            frame = frame.with_error(error);
+        }
+        work(&frame)
+    }
+
+    /// The variables a thread sees; of two with one name the last is the inner one.
+    pub(super) fn variables<'t>(&self, thread: &'t Thread) -> Cow<'t, [Variable]> {
+        let mut levels: Vec<&[Variable]> = Vec::new();
+        let mut parent = thread.parent;
+        while let Some(Parent { thread: id, .. }) = parent {
+            let Some(outer) = self.execution.threads.get(id as usize).and_then(Option::as_ref)
+            else {
+                break;
+            };
+            levels.push(&outer.variables);
+            parent = outer.parent;
+        }
+        if levels.iter().all(|level| level.is_empty()) {
+            return Cow::Borrowed(&thread.variables);
+        }
+        let mut all: Vec<Variable> = levels.into_iter().rev().flatten().cloned().collect();
+        all.extend(thread.variables.iter().cloned());
+        Cow::Owned(all)
+    }
+
+    /// The state's input after InputPath.
+    pub(super) fn effective_input(
+        &self,
+        thread: &Thread,
+        state: &State,
+    ) -> Result<Arc<Value>, Fault> {
+        let Some(path) = &state.data.input_path else { return Ok(Arc::clone(&thread.input)) };
+        self.with_frame(thread, Point::Before, &thread.input, Seen::default(), |frame| {
+            path.eval("InputPath", frame)
+        })
+    }
+
+    /// Arguments or Parameters over `input`, which stands for itself without them.
+    pub(super) fn arguments(
+        &self,
+        thread: &Thread,
+        state: &State,
+        input: &Arc<Value>,
+    ) -> Result<Arc<Value>, Fault> {
+        let Some(arguments) = &state.data.arguments else { return Ok(Arc::clone(input)) };
+        let field = match state.language {
+            Language::Jsonata => "Arguments",
+            Language::JsonPath => "Parameters",
+        };
+        self.evaluate(thread, Point::Before, arguments, field, input, Seen::default())
+    }
+
+    pub(super) fn evaluate(
+        &self,
+        thread: &Thread,
+        point: Point,
+        expression: &Expression,
+        field: &str,
+        input: &Value,
+        seen: Seen<'_>,
+    ) -> Result<Arc<Value>, Fault> {
+        if let Expression::Constant(value) = expression {
+            return Ok(Arc::clone(value));
+        }
+        let value =
+            self.with_frame(thread, point, input, seen, |frame| expression.eval(field, frame))?;
+        self.check_size(&value)?;
+        Ok(value)
+    }
+
+    pub(super) fn check_size(&self, value: &Value) -> Result<(), Fault> {
+        let most = self.execution.start.bounds.payload_bytes;
+        if exceeds(value, most) {
+            let cause = format!(
+                "The state's data has a size exceeding the maximum number of bytes service limit ({most})."
+            );
+            return Err(Fault::named(DATA_LIMIT, cause));
+        }
+        Ok(())
+    }
+
+    /// Output and variables of a state that ended with `result`.
+    pub(super) fn leaving(
+        &self,
+        thread: &Thread,
+        state: &State,
+        result: Arc<Value>,
+    ) -> Result<Leaving, Fault> {
+        match state.language {
+            Language::Jsonata => {
+                let data = &state.data;
+                self.jsonata_leaving(thread, (data.output.as_ref(), data.assign.as_ref()), result)
+            }
+            Language::JsonPath => self.path_leaving(thread, state, result),
+        }
+    }
+
+    /// Output and Assign both see the state as it was entered.
+    pub(super) fn jsonata_leaving(
+        &self,
+        thread: &Thread,
+        (output, assign): (Option<&Expression>, Option<&Expression>),
+        result: Arc<Value>,
+    ) -> Result<Leaving, Fault> {
+        if output.is_none() && assign.is_none() {
+            return Ok(Leaving { output: result, assigned: None });
+        }
+        let seen = Seen { result: Some(&result), ..Seen::default() };
+        let (output, assigned) =
+            self.with_frame(thread, Point::After, &thread.input, seen, |frame| {
+                let assigned = assign.map(|assign| assign.eval("Assign", frame)).transpose()?;
+                let output = output.map(|output| output.eval("Output", frame)).transpose()?;
+                Ok::<_, Fault>((output, assigned))
+            })?;
+        if let Some(output) = &output {
+            self.check_size(output)?;
+        }
+        Ok(Leaving { output: output.unwrap_or_else(|| Arc::clone(&result)), assigned })
+    }
+
+    fn path_leaving(
+        &self,
+        thread: &Thread,
+        state: &State,
+        result: Arc<Value>,
+    ) -> Result<Leaving, Fault> {
+        let data = &state.data;
+        let seen = Seen::default();
+        let result = match &data.result_selector {
+            Some(selector) => {
+                self.evaluate(thread, Point::After, selector, "ResultSelector", &result, seen)?
+            }
+            None => result,
+        };
+        let assigned = match &data.assign {
+            Some(assign) => {
+                Some(self.evaluate(thread, Point::After, assign, "Assign", &result, seen)?)
+            }
+            None => None,
+        };
+        let merged = merge(&thread.input, result, &data.result_path)?;
+        let output = match &data.output_path {
+            Some(path) => self.evaluate(thread, Point::After, path, "OutputPath", &merged, seen)?,
+            None => merged,
+        };
+        self.check_size(&output)?;
+        Ok(Leaving { output, assigned })
+    }
+
+    /// Tells that the state was left, remembers what it assigned, and goes where it leads.
+    pub(super) fn leave(
+        &mut self,
+        thread: &mut Thread,
+        leaving: Leaving,
+        target: Target,
+    ) -> Result<Flow, Fault> {
+        let Leaving { output, assigned } = leaving;
+        if let Some(assigned) = &assigned {
+            self.check_size(assigned)?;
+        }
+        let state = self.program.state(thread.state);
+        let event = events::exited(&state.kind);
+        thread.last = self.emit(thread.last, event, || {
+            events::state_exited(&state.name, &output, assigned.as_deref())
+        });
+        if let Some(Value::Object(assigned)) = assigned.as_deref() {
+            for (name, value) in assigned {
+                thread.assign(name, value.clone());
+            }
+        }
+        thread.activity = Activity::Ready;
+        Ok(match target {
+            Target::State(next) => {
+                thread.state = next;
+                thread.input = output;
+                Flow::Next
+            }
+            Target::End => Flow::Done(output),
+        })
+    }
+}
+
+/// ResultPath: puts a result into the state's input.
+pub(super) fn merge(
+    input: &Arc<Value>,
+    result: Arc<Value>,
+    path: &ResultPath,
+) -> Result<Arc<Value>, Fault> {
+    match path {
+        ResultPath::Replace => Ok(result),
+        ResultPath::Discard => Ok(Arc::clone(input)),
+        ResultPath::Into(steps) => {
+            let mut merged = (**input).clone();
+            let shown = show(steps);
+            let place = place(&mut merged, steps).ok_or_else(|| {
+                let cause = format!("Unable to apply ReferencePath {shown} to input {input}");
+                Fault::named("States.ResultPathMatchFailure", cause)
+            })?;
+            *place = Arc::unwrap_or_clone(result);
+            Ok(Arc::new(merged))
+        }
+    }
+}
+
+/// The place that the steps lead to, made where objects lack it.
+fn place<'v>(root: &'v mut Value, steps: &[PathStep]) -> Option<&'v mut Value> {
+    let mut at = root;
+    for step in steps {
+        at = match step {
+            PathStep::Member(name) => {
+                if at.is_null() {
+                    *at = Value::Object(Map::new());
+                }
+                at.as_object_mut()?.entry(name.as_str()).or_insert(Value::Null)
+            }
+            PathStep::Index(index) => at.as_array_mut()?.get_mut(*index)?,
+        };
+    }
+    Some(at)
+}
+
+fn show(steps: &[PathStep]) -> String {
+    steps.iter().fold("$".to_owned(), |text, step| match step {
+        PathStep::Member(name) => format!("{text}.{name}"),
+        PathStep::Index(index) => format!("{text}[{index}]"),
+    })
+}
+
+/// The items of a Map state, which must be an array or, with its members as items, an object.
+pub(crate) fn check_array(items: &Value) -> bool {
+    items.is_array()
+}

@@ -1,0 +1,96 @@
+//! What the runtime needs of a distributed map while it runs.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use stepbus_expr::Env;
+
+use crate::chance::{Point, seed};
+use crate::definition::model::{Kind, State};
+use crate::expression::{Frame, LazyContext, Variable};
+use crate::fault::Fault;
+use crate::io::{Failure, MapScope};
+
+/// How many children have ended, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MapCounts {
+    /// Items of the whole map run, as far as they are known.
+    pub total: u64,
+    /// Items whose children failed, timed out or were aborted.
+    pub failed: u64,
+}
+
+/// Whether more items failed than a map run tolerates. Without a count or a percentage none may;
+/// with both, either one ends it.
+#[must_use]
+pub fn exceeds_tolerance(
+    counts: MapCounts,
+    tolerated_count: Option<u64>,
+    tolerated_percentage: Option<f64>,
+) -> bool {
+    if counts.failed == 0 {
+        return false;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a share of items")]
+    let share = |failed: u64| failed as f64 * 100.0 / counts.total.max(1) as f64;
+    match (tolerated_count, tolerated_percentage) {
+        (None, None) => true,
+        (Some(count), None) => counts.failed > count,
+        (None, Some(percentage)) => share(counts.failed) > percentage,
+        (Some(count), Some(percentage)) => {
+            counts.failed > count || share(counts.failed) > percentage
+        }
+    }
+}
+
+/// The failure of a map run in which too many items failed.
+#[must_use]
+pub fn tolerance_exceeded() -> Failure {
+    Failure::new(
+        "States.ExceedToleratedFailureThreshold",
+        "The specified tolerated failure threshold was exceeded",
+    )
+}
+
+/// `arn:aws:states:R:A:mapRun:MACHINE/LABEL:UUID`
+pub(crate) fn map_run_arn(state_machine_arn: &str, label: &str, uuid: &str) -> String {
+    let (head, machine) = state_machine_arn
+        .split_once(":stateMachine:")
+        .unwrap_or(("arn:aws:states:local:000000000000", state_machine_arn));
+    format!("{head}:mapRun:{machine}/{label}:{uuid}")
+}
+
+/// The input of the child for one item.
+pub(crate) fn distributed_item_input(
+    state: &State,
+    scope: &MapScope,
+    index: u64,
+    item: &Arc<Value>,
+) -> Result<Arc<Value>, Failure> {
+    let Kind::Map(map) = &state.kind else { return Ok(Arc::clone(item)) };
+    let Some(selector) = &map.item_selector else { return Ok(Arc::clone(item)) };
+    let variables: Vec<Variable> = scope
+        .variables
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (Arc::from(name.as_str()), Arc::new(value.clone())))
+        .collect();
+    let cell: OnceCell<Value> = OnceCell::new();
+    let build = || {
+        cell.get_or_init(|| {
+            let mut context = (*scope.context).clone();
+            if let Some(object) = context.as_object_mut() {
+                let item = json!({ "Item": { "Index": index, "Value": &**item } });
+                object.insert("Map".to_owned(), item);
+            }
+            context
+        })
+        .clone()
+    };
+    let lazy = LazyContext::new(&build);
+    let env = Env { now: scope.at, seed: seed(scope.seed, 0, 0, Point::Item(index)) };
+    let frame = Frame::new(env, &scope.input, &variables, &lazy, usize::MAX);
+    selector.eval("ItemSelector", &frame).map_err(|fault: Fault| fault.failure)
+}

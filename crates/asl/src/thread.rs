@@ -1,0 +1,135 @@
+//! What an execution is made of: threads of states, each with what it waits for.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stepbus_model::Timestamp;
+
+use crate::definition::model::StateId;
+use crate::expression::Variable;
+use crate::io::{MapRunSpec, Visit};
+
+/// Index of a thread in its execution.
+pub(crate) type ThreadId = u32;
+
+/// One state after another: the execution itself, a branch of a Parallel state, or an iteration
+/// of an inline Map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Thread {
+    pub(crate) parent: Option<Parent>,
+    pub(crate) state: StateId,
+    pub(crate) visit: Visit,
+    /// Retries of this visit so far; the attempt that now runs.
+    pub(crate) attempt: u32,
+    /// Retries of this visit by retrier.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retries: Vec<u32>,
+    pub(crate) entered_at: Timestamp,
+    /// Event in which the state was entered, and the one before.
+    pub(crate) entered: u64,
+    pub(crate) before: u64,
+    /// The event that the next one follows.
+    pub(crate) last: u64,
+    /// The state's input as it was entered with.
+    pub(crate) input: Arc<Value>,
+    /// Variables assigned in this thread; those of its parents are read through them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) variables: Vec<Variable>,
+    pub(crate) activity: Activity,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Parent {
+    pub(crate) thread: ThreadId,
+    /// Number of the branch or iteration.
+    pub(crate) index: u32,
+}
+
+/// What a thread does now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Activity {
+    /// The state is about to be entered.
+    Ready,
+    /// A Wait state.
+    Waiting {
+        until: Timestamp,
+    },
+    /// The pause before the next attempt.
+    Retrying {
+        until: Timestamp,
+    },
+    Task(Box<OpenTask>),
+    /// A Parallel state or an inline Map with its children.
+    Fork(Box<Fork>),
+    /// A distributed Map.
+    MapRun(Box<MapRunSpec>),
+    /// Failed or aborted; what is left of it serves a redrive.
+    Stopped,
+}
+
+/// A task whose result is awaited.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct OpenTask {
+    pub(crate) arguments: Arc<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credentials: Option<Arc<Value>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) heartbeat_seconds: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) heartbeat_at: Option<Timestamp>,
+    /// History has told of its start.
+    pub(crate) started: bool,
+}
+
+/// The children of a Parallel state or an inline Map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Fork {
+    /// The items of a Map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) items: Option<Arc<Value>>,
+    /// The state's input after InputPath, which ItemSelector sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) input: Option<Arc<Value>>,
+    pub(crate) results: Vec<Option<Arc<Value>>>,
+    /// The next iteration to start.
+    pub(crate) next: usize,
+    /// Children that have no result yet, started or not.
+    pub(crate) remaining: usize,
+}
+
+impl Thread {
+    pub(crate) fn new(
+        parent: Option<Parent>,
+        state: StateId,
+        input: Arc<Value>,
+        last: u64,
+    ) -> Thread {
+        Thread {
+            parent,
+            state,
+            visit: Visit(0),
+            attempt: 0,
+            retries: Vec::new(),
+            entered_at: Timestamp::default(),
+            entered: 0,
+            before: 0,
+            last,
+            input,
+            variables: Vec::new(),
+            activity: Activity::Ready,
+        }
+    }
+
+    pub(crate) fn assign(&mut self, name: &str, value: Value) {
+        let value = Arc::new(value);
+        match self.variables.iter_mut().find(|(known, _)| &**known == name) {
+            Some((_, old)) => *old = value,
+            None => self.variables.push((Arc::from(name), value)),
+        }
+    }
+}

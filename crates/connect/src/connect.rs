@@ -1,21 +1,47 @@
 //! The registry of connections and destinations, and the door to all calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use stepbus_model::{Clock, Limits};
 
+use crate::attempt::Attempt;
+use crate::client::HttpClient;
+use crate::connection::{Connection, Credentials};
+use crate::destination::{self, Destination};
 use crate::health::Health;
+use crate::invoke;
 use crate::payload::Payload;
 use crate::report::{Failure, Report, code};
 use crate::spec::{ConnectionSpec, DestinationSpec, SpecError};
 use crate::task::{CallError, HttpResponse, HttpTask};
 
 /// Everything that leaves the process over HTTP. Cheap to clone; all clones are one.
-#[derive(Debug, Clone)]
-pub struct Connect {
-    clock: Arc<dyn Clock>,
-    limits: Limits,
+#[derive(Clone)]
+pub struct Connect(Arc<Inner>);
+
+struct Inner {
+    shared: Shared,
+    registry: RwLock<Registry>,
+    /// Held while a spec is compiled and put in, so that none is lost to another.
+    changing: Mutex<()>,
+    /// For calls that name no connection.
+    anonymous: Arc<Connection>,
+}
+
+#[derive(Default)]
+struct Registry {
+    connections: HashMap<String, Arc<Connection>>,
+    destinations: HashMap<String, Arc<Destination>>,
+}
+
+/// What every call needs.
+pub(crate) struct Shared {
+    pub(crate) client: HttpClient,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Limits,
 }
 
 /// One attempt of a delivery.
@@ -33,66 +59,174 @@ pub struct DeliveryRequest {
 impl Connect {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, limits: Limits) -> Self {
-        Connect { clock, limits }
+        let client = HttpClient::new(&limits);
+        let spec = ConnectionSpec::default();
+        let anonymous = Connection::new(spec, None, limits.map_concurrency, limits)
+            .unwrap_or_else(|_| unreachable!("a connection without settings is valid"));
+        Connect(Arc::new(Inner {
+            shared: Shared { client, clock, limits },
+            registry: RwLock::default(),
+            changing: Mutex::new(()),
+            anonymous: Arc::new(anonymous),
+        }))
     }
 
-    /// Adds a connection or replaces the one of that name. Its token, permits and pauses stay
-    /// unless what they depend on changed.
+    /// Adds a connection or replaces the one of that name. Permits, rate and pauses carry on
+    /// under the new bounds; the token does when `auth` is unchanged.
     ///
     /// # Errors
-    /// When a field of the spec makes no sense.
+    /// When a field of the spec makes no sense; nothing is changed then.
     pub fn set_connection(&self, spec: ConnectionSpec) -> Result<(), Vec<SpecError>> {
-        drop(spec);
+        let inner = &self.0;
+        let _changing = inner.changing.lock();
+        let before = inner.registry.read().connections.get(&spec.name).map(Arc::clone);
+        if before.as_ref().is_some_and(|before| before.spec == spec) {
+            return Ok(());
+        }
+        let limits = inner.shared.limits;
+        let name = spec.name.clone();
+        let concurrency = limits.connection_concurrency;
+        let connection = Connection::new(spec, before.as_deref(), concurrency, limits)?;
+        inner.registry.write().connections.insert(name, Arc::new(connection));
         Ok(())
     }
 
-    /// Adds a destination or replaces the one of that name.
+    /// Adds a destination or replaces the one of that name. Its permits, rate and pauses carry
+    /// on unless it calls something else now.
     ///
     /// # Errors
-    /// When a field of the spec makes no sense.
+    /// When a field of the spec makes no sense; nothing is changed then.
     pub fn set_destination(&self, spec: DestinationSpec) -> Result<(), Vec<SpecError>> {
-        drop(spec);
+        let inner = &self.0;
+        let _changing = inner.changing.lock();
+        let before = inner.registry.read().destinations.get(&spec.name).map(Arc::clone);
+        if before.as_ref().is_some_and(|before| before.spec == spec) {
+            return Ok(());
+        }
+        let name = spec.name.clone();
+        let destination = Destination::new(spec, before.as_deref(), inner.shared.limits)?;
+        inner.registry.write().destinations.insert(name, Arc::new(destination));
         Ok(())
     }
 
-    pub fn remove_connection(&self, _name: &str) {}
+    /// Calls that are under way end as they would.
+    pub fn remove_connection(&self, name: &str) {
+        self.0.registry.write().connections.remove(name);
+    }
 
-    pub fn remove_destination(&self, _name: &str) {}
+    /// Calls that are under way end as they would.
+    pub fn remove_destination(&self, name: &str) {
+        self.0.registry.write().destinations.remove(name);
+    }
 
     /// Makes one attempt of a delivery. Dropping the future gives all permits back.
     pub async fn deliver(&self, destination: &str, request: DeliveryRequest) -> Report {
-        Report::Permanent {
-            error: Arc::new(Failure {
-                code: code::NO_RESOURCE.to_owned(),
-                message: format!("there is no destination `{destination}`"),
-                status: None,
-                exchange: None,
-            }),
-            remote_id: request.remote_id,
-        }
+        let inner = &*self.0;
+        let found = {
+            let registry = inner.registry.read();
+            registry.destinations.get(destination).map(|destination| {
+                let connection = match &destination.spec.connection {
+                    None => Ok(Arc::clone(&inner.anonymous)),
+                    Some(name) => {
+                        registry.connections.get(name).map(Arc::clone).ok_or(name.clone())
+                    }
+                };
+                (Arc::clone(destination), connection)
+            })
+        };
+        let message = match found {
+            Some((destination, Ok(connection))) => {
+                return Attempt::new(&inner.shared, &destination, &connection, &request)
+                    .run()
+                    .await;
+            }
+            Some((_, Err(connection))) => format!(
+                "the destination `{destination}` names the connection `{connection}`, which \
+                 does not exist"
+            ),
+            None => format!("there is no destination `{destination}`"),
+        };
+        let error = Arc::new(Failure::new(code::NO_RESOURCE, message));
+        Report::Permanent { error, remote_id: request.remote_id }
     }
 
-    /// Makes the call of a task.
+    /// Makes the call of a task. It waits while the connection is paused; dropping the future
+    /// gives all permits back.
     ///
     /// # Errors
-    /// When there is no answer, or one whose status is not 2xx.
+    /// When there is no answer, or one whose status is not 2xx, under AWS's names.
     pub async fn invoke(&self, task: HttpTask) -> Result<HttpResponse, CallError> {
-        let error = Failure {
-            code: code::NO_RESOURCE.to_owned(),
-            message: format!("there is no connection for `{}`", task.url),
-            status: None,
-            exchange: None,
+        let inner = &*self.0;
+        let connection = match &task.connection {
+            None => Some(Arc::clone(&inner.anonymous)),
+            Some(name) => inner.registry.read().connections.get(name).map(Arc::clone),
         };
-        Err(CallError {
-            error: "States.TaskFailed".to_owned(),
-            cause: error.message.clone(),
-            status: None,
-            failure: Arc::new(error),
-        })
+        match connection {
+            Some(connection) => invoke::invoke(&inner.shared, &connection, task).await,
+            None => {
+                let name = task.connection.unwrap_or_default();
+                let cause = format!("there is no connection `{name}`");
+                Err(CallError {
+                    error: "Events.ConnectionResource.ResourceNotFound".to_owned(),
+                    cause: cause.clone(),
+                    status: None,
+                    failure: Arc::new(Failure::new(code::NO_RESOURCE, cause)),
+                })
+            }
+        }
     }
 
     #[must_use]
     pub fn health(&self) -> Health {
-        Health::default()
+        let inner = &*self.0;
+        let now = inner.shared.clock.now();
+        let registry = inner.registry.read();
+        let mut connections: Vec<_> = registry
+            .connections
+            .iter()
+            .map(|(name, connection)| {
+                let mut condition = connection.gate.condition(name, now);
+                if let Credentials::OAuth(cache) = &*connection.credentials {
+                    condition.token_age = cache.age(now);
+                }
+                condition
+            })
+            .collect();
+        let destinations = registry.destinations.iter();
+        let mut destinations: Vec<_> =
+            destinations.map(|(name, destination)| destination.gate.condition(name, now)).collect();
+        connections.sort_by(|a, b| a.name.cmp(&b.name));
+        destinations.sort_by(|a, b| a.name.cmp(&b.name));
+        Health { connections, destinations }
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registry = self.0.registry.read();
+        f.debug_struct("Connect")
+            .field("connections", &registry.connections.len())
+            .field("destinations", &registry.destinations.len())
+            .finish()
+    }
+}
+
+impl ConnectionSpec {
+    /// What [`Connect::set_connection`] would say to it.
+    ///
+    /// # Errors
+    /// When a field makes no sense.
+    pub fn check(&self) -> Result<(), Vec<SpecError>> {
+        Connection::new(self.clone(), None, 1, Limits::DEFAULT).map(drop)
+    }
+}
+
+impl DestinationSpec {
+    /// What [`Connect::set_destination`] would say to it.
+    ///
+    /// # Errors
+    /// When a field makes no sense.
+    pub fn check(&self) -> Result<(), Vec<SpecError>> {
+        destination::compile(self).map(drop)
     }
 }

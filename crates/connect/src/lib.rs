@@ -4,8 +4,19 @@
 //! A room that knows nothing of workflows or buses: it is handed a payload and says what became
 //! of it. What it remembers (tokens, limiters, pauses) is lost with the process and may be.
 
+mod attempt;
+mod bucket;
+mod call;
+mod client;
 mod connect;
+mod connection;
+mod destination;
+mod failure;
+mod gate;
 mod health;
+mod invoke;
+mod outcome;
+mod pause;
 mod payload;
 mod rate;
 mod report;
@@ -13,6 +24,9 @@ mod secret;
 mod spec;
 mod task;
 mod template;
+mod token;
+mod trouble;
+mod upsert;
 
 pub use connect::{Connect, DeliveryRequest};
 pub use health::{Circuit, Condition, Health};
@@ -25,3 +39,6 @@ pub use spec::{
     OutcomeRules, ParamValue, Params, SpecError, Upsert,
 };
 pub use task::{CallError, HttpResponse, HttpTask};
+
+const USER_AGENT: http::HeaderValue =
+    http::HeaderValue::from_static(concat!("stepbus/", env!("CARGO_PKG_VERSION")));

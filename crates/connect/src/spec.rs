@@ -176,10 +176,10 @@ pub struct Upsert {
 
 /// JSONata over `$response`, each of which may decide what an answer means.
 ///
-/// They are asked in the order login, throttled, success, retryable, permanent. One that is not
-/// given or undefined leaves the decision to the next and at last to the status. A `success` rule
-/// that does not look at `$response.status` is asked about 2xx answers only, so that a rule such
-/// as "no `error` in the body" does not take a proxy's 502 page for a success.
+/// They are asked in the order login, throttled, success, retryable, permanent; the first that is
+/// true decides. When none is, the status does, but a 2xx is permanent where `success` is false.
+/// A `success` rule that does not look at `$response.status` is asked about 2xx answers only, so
+/// that a rule such as "no `error` in the body" does not take a proxy's 502 page for a success.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OutcomeRules {

@@ -17,7 +17,7 @@ pub(crate) fn encode_into(into: &mut String, text: &str) {
 }
 
 /// Text whose placeholders are known by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TextTemplate(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,17 +73,30 @@ impl TextTemplate {
         }
     }
 
-    /// Puts in what `value` gives for each name, as `write` says.
+    /// Text that is taken as it is.
+    pub(crate) fn literal(text: &str) -> Self {
+        TextTemplate(vec![Part::Text(text.to_owned())])
+    }
+
+    /// The text when there is no placeholder in it.
+    pub(crate) fn constant(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The text, to which `put` appends what stands for each name.
     pub(crate) fn fill<E>(
         &self,
-        mut value: impl FnMut(&str) -> Result<String, E>,
-        write: impl Fn(&mut String, &str),
+        mut put: impl FnMut(&mut String, &str) -> Result<(), E>,
     ) -> Result<String, E> {
         let mut text = String::with_capacity(128);
         for part in &self.0 {
             match part {
                 Part::Text(plain) => text.push_str(plain),
-                Part::Placeholder(name) => write(&mut text, &value(name)?),
+                Part::Placeholder(name) => put(&mut text, name)?,
             }
         }
         Ok(text)
@@ -99,7 +112,12 @@ mod tests {
         let check = |text: &str, expected: Result<&str, &str>| {
             let filled = TextTemplate::parse(text)
                 .map_err(|error| error.split(';').next().unwrap_or_default().to_owned())
-                .and_then(|template| template.fill(|name| Ok(format!("<{name}/ü>")), encode_into));
+                .and_then(|template| {
+                    template.fill(|text, name| {
+                        encode_into(text, &format!("<{name}/ü>"));
+                        Ok(())
+                    })
+                });
             assert_eq!(filled, expected.map(str::to_owned).map_err(str::to_owned), "{text}");
         };
         check("plain", Ok("plain"));

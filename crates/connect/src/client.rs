@@ -1,0 +1,140 @@
+//! The pooled HTTP client: one request out, one bounded answer in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use stepbus_model::Limits;
+
+use crate::trouble::Trouble;
+
+/// How long an unused connection is kept open.
+const IDLE: Duration = Duration::from_secs(55);
+
+/// Connections are kept alive per host, requests go out without Nagle's delay, and TLS is set up
+/// once per connection.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    response_bytes: usize,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &http::HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+impl HttpClient {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(IDLE));
+        http.set_connect_timeout(Some(Duration::from_millis(limits.http_connect_timeout_ms)));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(limits.http_idle_connections)
+            .build(https);
+        HttpClient { client, response_bytes: limits.response_bytes }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        uri: Uri,
+        headers: HeaderMap,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, Trouble> {
+        let host = uri.authority().cloned();
+        let host = host.as_ref().map_or("the host", |authority| authority.as_str());
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let exchange = async {
+            let response = self
+                .client
+                .request(request)
+                .await
+                .map_err(|error| Trouble::connection(host, &error))?;
+            let (parts, body) = response.into_parts();
+            let body = read(body, self.response_bytes, host).await?;
+            Ok(Answer { status: parts.status, headers: parts.headers, body })
+        };
+        match tokio::time::timeout(timeout, exchange).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Trouble::timeout(host, timeout)),
+        }
+    }
+}
+
+async fn read(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, Trouble> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Trouble::too_large(host, limit));
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Trouble::connection(host, &error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let so_far = first.as_ref().map_or(0, Bytes::len).max(rest.len());
+        if so_far + data.len() > limit {
+            return Err(Trouble::too_large(host, limit));
+        }
+        // Most answers are one frame, which is handed on as it is.
+        match &first {
+            None => first = Some(data),
+            Some(start) => {
+                if rest.is_empty() {
+                    rest.extend_from_slice(start);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+}
+
+/// The system's certificate authorities (SSL_CERT_FILE and SSL_CERT_DIR are heeded), so that a
+/// company's own authority is trusted where the machine trusts it.
+fn tls() -> rustls::ClientConfig {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = rustls::RootCertStore::empty();
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        tracing::warn!(
+            ignored,
+            "this machine has no certificate authorities: calls to https:// will fail; install \
+             them (package ca-certificates) or name a file in SSL_CERT_FILE"
+        );
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring knows the default protocol versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}

@@ -1,0 +1,295 @@
+//! The gate of a connection or a destination: concurrency, rate and pauses, shared by all workers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use stepbus_model::{Limits, Timestamp};
+use tokio::sync::{MutexGuard, Semaphore};
+use tokio::time::Instant;
+
+use crate::bucket::Bucket;
+use crate::health::Condition;
+use crate::pause::{Blocked, Pauses, Ticket};
+use crate::rate::Rate;
+use crate::report::Failure;
+
+pub(crate) struct Gate {
+    /// Fair: permits go to callers in the order they asked.
+    permits: Semaphore,
+    /// Held by the caller whose turn it is while it waits for the rate's next slot.
+    turn: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    in_flight: AtomicUsize,
+    waiting: AtomicUsize,
+    calls: AtomicU64,
+    busy_micros: AtomicU64,
+}
+
+struct State {
+    bucket: Option<Bucket>,
+    /// The concurrency that is set.
+    full: usize,
+    /// Permits there are now: fewer than `full` after a pause.
+    width: usize,
+    /// Permits to withhold when they come back.
+    debt: usize,
+    pauses: Pauses,
+    failures: u64,
+    throttles: u64,
+    last_error: Option<(Timestamp, String)>,
+}
+
+impl Gate {
+    pub(crate) fn new(concurrency: usize, rate: Option<Rate>, limits: Limits) -> Self {
+        let full = concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let bucket = rate.map(|rate| Bucket::new(rate, Instant::now()));
+        Gate {
+            permits: Semaphore::new(full),
+            turn: tokio::sync::Mutex::new(()),
+            state: Mutex::new(State {
+                bucket,
+                full,
+                width: full,
+                debt: 0,
+                pauses: Pauses::new(limits),
+                failures: 0,
+                throttles: 0,
+                last_error: None,
+            }),
+            in_flight: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            calls: AtomicU64::new(0),
+            busy_micros: AtomicU64::new(0),
+        }
+    }
+
+    /// Sets other bounds; what is in flight or waiting stays so.
+    pub(crate) fn configure(&self, concurrency: usize, rate: Option<Rate>) {
+        let mut state = self.state.lock();
+        let full = concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let narrowed = state.width < state.full;
+        state.full = full;
+        let width = if narrowed { state.width.min(full) } else { full };
+        self.set_width(&mut state, width);
+        if state.bucket.as_ref().map(Bucket::rate) != rate {
+            state.bucket = rate.map(|rate| Bucket::new(rate, Instant::now()));
+        }
+    }
+
+    pub(crate) fn check(&self, now: Timestamp) -> Result<Ticket, Blocked> {
+        self.state.lock().pauses.check(now)
+    }
+
+    pub(crate) async fn permit(self: &Arc<Self>) -> Permit {
+        let permit = match self.permits.try_acquire() {
+            Ok(permit) => permit,
+            Err(_) => {
+                let _waits = Waits::new(&self.waiting);
+                self.permits.acquire().await.expect("the gate never closes its permits")
+            }
+        };
+        permit.forget();
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Permit { gate: Arc::clone(self) }
+    }
+
+    /// The right to take the rate's next slot, which is free when this returns. Nothing is used
+    /// up before [`Turn::take`]; dropping the turn leaves the slot to the next caller.
+    pub(crate) async fn turn(
+        &self,
+        check: impl Fn() -> Result<(), Blocked>,
+    ) -> Result<Turn<'_>, Blocked> {
+        if self.state.lock().bucket.is_none() {
+            return Ok(Turn { gate: self, _held: None });
+        }
+        let _waits = Waits::new(&self.waiting);
+        let held = self.turn.lock().await;
+        check()?;
+        loop {
+            let now = Instant::now();
+            let ready =
+                self.state.lock().bucket.as_ref().map_or(now, |bucket| bucket.ready_at(now));
+            if ready <= now {
+                return Ok(Turn { gate: self, _held: Some(held) });
+            }
+            tokio::time::sleep_until(ready).await;
+        }
+    }
+
+    pub(crate) fn answered(&self, ticket: Ticket) {
+        let mut state = self.state.lock();
+        if state.pauses.answered(ticket) && state.width < state.full {
+            let width = state.width + 1;
+            self.set_width(&mut state, width);
+        }
+    }
+
+    /// An answer that meant no success, for the figures.
+    pub(crate) fn note_failure(&self, now: Timestamp, error: &Failure) {
+        let mut state = self.state.lock();
+        state.failures += 1;
+        state.last_error = Some((now, error.to_string()));
+    }
+
+    /// The call was answered with throttling: nothing goes before the time given back.
+    pub(crate) fn throttled(
+        &self,
+        ticket: Ticket,
+        now: Timestamp,
+        after: Option<Duration>,
+        cause: &Arc<Failure>,
+    ) -> Timestamp {
+        let mut state = self.state.lock();
+        state.throttles += 1;
+        let (until, width) = state.pauses.throttled(ticket, now, after, Arc::clone(cause));
+        if let Some(width) = width {
+            self.narrow(&mut state, width);
+        }
+        until
+    }
+
+    /// The call got no answer, or a server's failure.
+    pub(crate) fn failed(&self, ticket: Ticket, now: Timestamp, cause: &Arc<Failure>) {
+        let mut state = self.state.lock();
+        if let Some(width) = state.pauses.failed(ticket, now, Arc::clone(cause)) {
+            self.narrow(&mut state, width);
+        }
+    }
+
+    pub(crate) fn count_call(&self, took: Duration) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.busy_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    pub(crate) fn condition(&self, name: &str, now: Timestamp) -> Condition {
+        let state = self.state.lock();
+        Condition {
+            name: name.to_owned(),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            concurrency: state.full,
+            calls: self.calls.load(Ordering::Relaxed),
+            failures: state.failures,
+            throttles: state.throttles,
+            busy: Duration::from_micros(self.busy_micros.load(Ordering::Relaxed)),
+            paused: state.pauses.total(now),
+            paused_until: state.pauses.until(now),
+            circuit: state.pauses.circuit(),
+            last_error: state.last_error.clone(),
+            token_age: None,
+        }
+    }
+
+    fn narrow(&self, state: &mut State, width: usize) {
+        let width = width.clamp(1, state.full);
+        self.set_width(state, width);
+    }
+
+    /// Permits in use cannot be taken away: they are owed until they come back.
+    fn set_width(&self, state: &mut State, width: usize) {
+        if width < state.width {
+            let excess = state.width - width;
+            state.debt += excess - self.permits.forget_permits(excess);
+        } else {
+            let more = width - state.width;
+            let owed = more.min(state.debt);
+            state.debt -= owed;
+            self.permits.add_permits(more - owed);
+        }
+        state.width = width;
+    }
+
+    fn give_back(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        if state.debt > 0 {
+            state.debt -= 1;
+        } else {
+            self.permits.add_permits(1);
+        }
+    }
+}
+
+/// One call's place; it goes back when dropped.
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.give_back();
+    }
+}
+
+pub(crate) struct Turn<'g> {
+    gate: &'g Gate,
+    _held: Option<MutexGuard<'g, ()>>,
+}
+
+impl Turn<'_> {
+    pub(crate) fn take(self) {
+        if let Some(bucket) = &mut self.gate.state.lock().bucket {
+            bucket.take(Instant::now());
+        }
+    }
+}
+
+struct Waits<'c>(&'c AtomicUsize);
+
+impl<'c> Waits<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waits(count)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a call holds while it is made.
+pub(crate) struct Admission {
+    _destination: Option<Permit>,
+    _connection: Permit,
+    pub(crate) destination: Option<Ticket>,
+    pub(crate) connection: Ticket,
+}
+
+/// Waits for permits and slots of both gates, destination first.
+///
+/// A caller keeps its destination's turn while it waits at the connection, so that slots are
+/// used when they are taken and one slow destination holds at most one place in the queue of
+/// the connection that it shares with others.
+pub(crate) async fn admit(
+    destination: Option<&Arc<Gate>>,
+    connection: &Arc<Gate>,
+    now: impl Fn() -> Timestamp,
+) -> Result<Admission, Blocked> {
+    let check = || -> Result<(), Blocked> {
+        if let Some(gate) = destination {
+            gate.check(now())?;
+        }
+        connection.check(now()).map(drop)
+    };
+    check()?;
+    let mut held = (None, None);
+    if let Some(gate) = destination {
+        held.0 = Some(gate.permit().await);
+        check()?;
+        held.1 = Some(gate.turn(check).await?);
+    }
+    let permit = connection.permit().await;
+    let turn = connection.turn(check).await?;
+    let ticket = destination.map(|gate| gate.check(now())).transpose()?;
+    let connection = connection.check(now())?;
+    turn.take();
+    if let Some(turn) = held.1 {
+        turn.take();
+    }
+    Ok(Admission { _destination: held.0, _connection: permit, destination: ticket, connection })
+}

@@ -16,6 +16,9 @@ mod random;
 mod targets;
 mod usage;
 
+#[cfg(test)]
+mod example;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -16,15 +16,15 @@ use crate::mdm::table::{Database, Row, Table};
 pub(crate) struct Product {
     pub(crate) id: String,
     pub(crate) sku: String,
-    name: String,
-    version: i64,
-    price: Option<f64>,
+    pub(crate) name: String,
+    pub(crate) version: i64,
+    pub(crate) price: Option<f64>,
     /// Text by language.
-    descriptions: BTreeMap<String, String>,
+    pub(crate) descriptions: BTreeMap<String, String>,
     /// Names from the root.
-    categories: Vec<String>,
-    finished: bool,
-    attributes: Map<String, Value>,
+    pub(crate) categories: Vec<String>,
+    pub(crate) finished: bool,
+    pub(crate) attributes: Map<String, Value>,
 }
 
 /// The rule a product breaks.

@@ -178,7 +178,7 @@ fn names<'a>(
     a.keys().chain(b.keys()).map(|name| (name.as_str(), ())).collect::<BTreeMap<_, _>>().into_keys()
 }
 
-fn same(expected: Option<&Value>, actual: Option<&Value>) -> bool {
+pub(crate) fn same(expected: Option<&Value>, actual: Option<&Value>) -> bool {
     match (expected, actual) {
         (Some(Value::Number(a)), Some(Value::Number(b))) => match (a.as_f64(), b.as_f64()) {
             (Some(a), Some(b)) => (a - b).abs() <= TOLERANCE * a.abs().max(1.0),

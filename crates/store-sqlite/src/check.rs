@@ -290,8 +290,3 @@ const ORPHANS: &[Rule] = &[
          FROM executions WHERE map_run IS NOT NULL GROUP BY map_run, item HAVING count(*) > 1",
     ),
 ];
-
-#[cfg(test)]
-pub(crate) fn rule_names() -> impl Iterator<Item = &'static str> {
-    BOOKS.iter().chain(FATES).chain(JOURNALS).chain(ORPHANS).map(|rule| rule.name)
-}

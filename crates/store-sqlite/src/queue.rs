@@ -5,9 +5,17 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use stepbus_store::{Batch, Class, StoreError};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
 
 pub(crate) type Answer = Result<(), StoreError>;
+/// Where the answer will come, or why there will be none.
+pub(crate) type Pushed = Result<oneshot::Receiver<Answer>, StoreError>;
+
+/// What became of a batch that was handed over.
+pub(crate) enum Handed {
+    Over(Pushed),
+    NoRoom(Batch),
+}
 
 /// A batch and whoever waits for it to be on disk.
 #[derive(Debug)]
@@ -28,6 +36,8 @@ struct State {
     waiting: VecDeque<Request>,
     closed: Option<StoreError>,
     nudged: bool,
+    /// Those that wait for room.
+    in_line: usize,
 }
 
 #[derive(Debug)]
@@ -35,6 +45,7 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     bell: Condvar,
     room: Semaphore,
+    turn: tokio::sync::Mutex<()>,
     full: watch::Sender<bool>,
 }
 
@@ -50,9 +61,15 @@ pub(crate) enum Woken {
 impl Queue {
     pub(crate) fn new(limit: usize) -> Self {
         Queue {
-            state: Mutex::new(State { waiting: VecDeque::new(), closed: None, nudged: false }),
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                closed: None,
+                nudged: false,
+                in_line: 0,
+            }),
             bell: Condvar::new(),
             room: Semaphore::new(limit),
+            turn: tokio::sync::Mutex::new(()),
             full: watch::Sender::new(false),
         }
     }
@@ -65,33 +82,57 @@ impl Queue {
         *self.full.borrow()
     }
 
-    /// Waits for room; what may be refused is refused as soon as the disk is full.
-    pub(crate) async fn push(&self, batch: Batch) -> Result<oneshot::Receiver<Answer>, StoreError> {
+    /// Hands the batch over if there is room and nobody waits for it.
+    pub(crate) fn try_push(&self, batch: Batch) -> Handed {
+        let mut state = self.state.lock();
+        if state.in_line > 0 {
+            return Handed::NoRoom(batch);
+        }
         match self.room.try_acquire() {
             Ok(permit) => permit.forget(),
-            Err(_) if batch.class() == Class::Acceptance => {
-                let mut full = self.full.subscribe();
-                tokio::select! {
-                    permit = self.room.acquire() => permit.map_err(|_| self.why_closed())?.forget(),
-                    _ = full.wait_for(|full| *full) => return Err(StoreError::Full),
-                }
-            }
-            Err(_) => self.room.acquire().await.map_err(|_| self.why_closed())?.forget(),
+            Err(TryAcquireError::NoPermits) => return Handed::NoRoom(batch),
+            // Closed: the state says why.
+            Err(TryAcquireError::Closed) => {}
         }
-        let (answer, receiver) = oneshot::channel();
-        let mut state = self.state.lock();
+        Handed::Over(self.place(&mut state, batch))
+    }
+
+    /// Waits for room, behind those that came before; what may be refused is refused as soon as
+    /// the disk is full.
+    pub(crate) async fn push(&self, batch: Batch) -> Pushed {
+        let _in_line = InLine::join(self);
+        let room = async {
+            // First come, first served, also between getting room and using it.
+            let turn = self.turn.lock().await;
+            if let Ok(permit) = self.room.acquire().await {
+                permit.forget();
+            }
+            turn
+        };
+        let _turn = if batch.class() == Class::Acceptance {
+            let mut full = self.full.subscribe();
+            tokio::select! {
+                turn = room => turn,
+                _ = full.wait_for(|full| *full) => return Err(StoreError::Full),
+            }
+        } else {
+            room.await
+        };
+        self.place(&mut self.state.lock(), batch)
+    }
+
+    /// Puts the batch at the end; its room is taken already.
+    fn place(&self, state: &mut State, batch: Batch) -> Pushed {
         if let Some(why) = &state.closed {
             return Err(why.clone());
         }
         if batch.class() == Class::Acceptance && self.is_full() {
-            drop(state);
             self.room.add_permits(1);
             return Err(StoreError::Full);
         }
+        let (answer, receiver) = oneshot::channel();
         state.waiting.push_back(Request { batch, answer });
-        let ring = state.waiting.len() == 1;
-        drop(state);
-        if ring {
+        if state.waiting.len() == 1 {
             self.bell.notify_one();
         }
         Ok(receiver)
@@ -192,8 +233,20 @@ impl Queue {
             request.answer(Err(why.clone()));
         }
     }
+}
 
-    fn why_closed(&self) -> StoreError {
-        self.state.lock().closed.clone().unwrap_or(StoreError::Closed)
+/// Counts one that waits for room, however it stops waiting.
+struct InLine<'q>(&'q Queue);
+
+impl<'q> InLine<'q> {
+    fn join(queue: &'q Queue) -> Self {
+        queue.state.lock().in_line += 1;
+        InLine(queue)
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().in_line -= 1;
     }
 }

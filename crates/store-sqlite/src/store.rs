@@ -22,7 +22,7 @@ use crate::database::{failed, open_reader, open_writer};
 use crate::group::ID_BLOCK;
 use crate::lock::DirectoryLock;
 use crate::options::SqliteOptions;
-use crate::queue::Queue;
+use crate::queue::{Handed, Queue};
 use crate::read::{self, Readers};
 use crate::writer;
 
@@ -105,11 +105,13 @@ impl Store for SqliteStore {
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+        // Handed over at once where there is room: the order of calls is the order of commits.
+        let handed = self.queue.try_push(batch);
         Box::pin(async move {
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let answer = self.queue.push(batch).await?;
+            let answer = match handed {
+                Handed::Over(pushed) => pushed?,
+                Handed::NoRoom(batch) => self.queue.push(batch).await?,
+            };
             answer.await.unwrap_or(Err(StoreError::Closed))
         })
     }

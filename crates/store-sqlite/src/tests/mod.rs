@@ -1,29 +1,33 @@
+mod conformance;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use stepbus_store::Store;
+use stepbus_store::suite::Driver;
+use tempfile::TempDir;
 
 use crate::{SqliteOptions, SqliteStore};
 
-#[tokio::test]
-async fn smoke() {
-    let dir = tempfile::tempdir().unwrap();
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(dir.path(), SqliteOptions::default()).unwrap());
-    let id = store.next_id();
-    let mut batch = stepbus_store::Batch::new();
-    batch.start_run(stepbus_store::RunRow {
-        id: stepbus_model::RunId(id),
-        origin: "a".into(),
-        label: "b".into(),
-        started: stepbus_model::Timestamp(1),
-        last: stepbus_model::Timestamp(1),
-        open: 0,
-    });
-    store.commit(batch).await.unwrap();
-    assert_eq!(store.check().await.unwrap(), []);
-    assert!(store.run(stepbus_model::RunId(id)).await.unwrap().is_some());
-    drop(store);
-    let store = SqliteStore::open(dir.path(), SqliteOptions::default()).unwrap();
-    assert_eq!(store.next_id(), id + 1);
-    assert!(store.run(stepbus_model::RunId(id)).await.unwrap().is_some());
+fn open(dir: &Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(dir, SqliteOptions::default()).expect("the directory opens"))
+}
+
+/// A directory of its own, gone with the test.
+struct Directory(TempDir);
+
+impl Directory {
+    fn new() -> Self {
+        Directory(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Driver for Directory {
+    async fn open(&self) -> Arc<dyn Store> {
+        open(self.path())
+    }
 }

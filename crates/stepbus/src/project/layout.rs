@@ -1,0 +1,322 @@
+//! The layout of `stepbus.yaml`.
+
+use super::format;
+use super::shape::{Field, Inline, Object, Section, Shape, Text};
+
+pub(super) const EVENT: &[&str] = &["event"];
+const RESPONSE: &[&str] = &["response"];
+const REQUEST: &[&str] = &["request"];
+const PAYLOAD: &[&str] = &["payload", "params", "id"];
+
+const fn required(name: &'static str, about: &'static str, shape: Shape) -> Field {
+    Field { name, about, required: true, shape }
+}
+
+const fn optional(name: &'static str, about: &'static str, shape: Shape) -> Field {
+    Field { name, about, required: false, shape }
+}
+
+const fn object(fields: &'static [Field]) -> Object {
+    Object { fields, one_of: &[] }
+}
+
+const DURATION: &str = r"\s*([0-9]+\s*(ms|s|m|min|h|d|w)\s*)+";
+
+macro_rules! text {
+    ($name:ident, $check:expr, $pattern:expr, $example:literal) => {
+        static $name: Text =
+            Text { secret: false, check: $check, pattern: $pattern, example: $example };
+    };
+}
+
+text!(ANY, format::any, "", "");
+text!(SOME, format::some, "", "");
+text!(NAME, format::name, format::NAME_PATTERN, "");
+text!(URL, format::url, "https?://.+", "https://crm.example/products/{sku}");
+text!(METHOD, format::method, "[A-Z]+", "PUT");
+text!(RATE, format::is_rate, "", "300/s");
+text!(SPAN, format::is_duration, DURATION, "5s");
+text!(SECONDS, format::is_seconds, DURATION, "30d");
+text!(ROUTE, format::is_route, r"(GET|POST|PUT|PATCH|DELETE)\s+/.*", "POST /sync/{container}");
+static SECRET: Text =
+    Text { secret: true, check: format::some, pattern: "", example: "${CRM_SECRET}" };
+
+const CONCURRENCY: Field = optional(
+    "concurrency",
+    "Calls in flight at once.",
+    Shape::Count(1, 100_000),
+);
+const RATE_FIELD: Field =
+    optional("rate", "Calls in a span of time: 300/s, 10/min, `5/s burst 20`.", Shape::Text(&RATE));
+
+pub(super) static PROJECT: Object = object(&[
+    required("name", "The project's name.", Shape::Text(&NAME)),
+    optional("limits", "Which bounds hold.", Shape::Object(&LIMITS)),
+    optional(
+        "connections",
+        "Systems that are called: how to log in, and how much they bear.",
+        Shape::Named(&Shape::Object(&CONNECTION)),
+    ),
+    optional(
+        "destinations",
+        "Where deliveries go: one call, or an upsert of up to three.",
+        Shape::Named(&Shape::Object(&DESTINATION)),
+    ),
+    optional("buses", "Event buses.", Shape::Named(&Shape::Object(&BUS))),
+    optional(
+        "subscriptions",
+        "What becomes of events: bus, pattern, target.",
+        Shape::Named(&Shape::Object(&SUBSCRIPTION)),
+    ),
+    optional(
+        "workflows",
+        "Workflows in the States Language, each a path or an object.",
+        Shape::Named(&Shape::FileOr("workflows/sync.asl.yaml", Inline::Object(&WORKFLOW))),
+    ),
+    optional(
+        "endpoints",
+        "Routes of the public listener, each of which publishes an event.",
+        Shape::Named(&Shape::Object(&ENDPOINT)),
+    ),
+]);
+
+static LIMITS: Object = object(&[optional(
+    "profile",
+    "`default` is generous; `aws` holds AWS's own quotas.",
+    Shape::Word(&["default", "aws"]),
+)]);
+
+static CONNECTION: Object = object(&[
+    optional("auth", "How to log in; without it, calls carry no credentials.", Shape::Object(&AUTH)),
+    CONCURRENCY,
+    RATE_FIELD,
+    optional("headers", "Sent with every call.", Shape::Params),
+    optional("query", "Query parameters of every call.", Shape::Params),
+]);
+
+static AUTH: Object = Object {
+    fields: &[
+        optional("basic", "HTTP Basic.", Shape::Object(&BASIC)),
+        optional("api_key", "A key in a header or in the query.", Shape::Object(&API_KEY)),
+        optional("oauth", "OAuth 2 client credentials.", Shape::Object(&OAUTH)),
+    ],
+    one_of: &["basic", "api_key", "oauth"],
+};
+
+static BASIC: Object = object(&[
+    required("username", "The user.", Shape::Text(&SOME)),
+    required("password", "The password, as `${VAR}` or `${file:PATH}`.", Shape::Text(&SECRET)),
+]);
+
+static API_KEY: Object = Object {
+    fields: &[
+        optional("header", "The header that carries the key.", Shape::Text(&SOME)),
+        optional("query", "The query parameter that carries the key.", Shape::Text(&SOME)),
+        required("value", "The key, as `${VAR}` or `${file:PATH}`.", Shape::Text(&SECRET)),
+    ],
+    one_of: &["header", "query"],
+};
+
+static OAUTH: Object = object(&[
+    required("token_url", "Where tokens come from.", Shape::Text(&URL)),
+    required("client_id", "The client.", Shape::Text(&SOME)),
+    required(
+        "client_secret",
+        "The client's secret, as `${VAR}` or `${file:PATH}`.",
+        Shape::Text(&SECRET),
+    ),
+    optional("scopes", "Scopes to ask for.", Shape::List(&Shape::Text(&SOME))),
+    optional("params", "Further members of the token request, as `audience`.", Shape::Params),
+    optional(
+        "style",
+        "How the token endpoint wants to be asked; `form` by default.",
+        Shape::Word(&["form", "basic", "json"]),
+    ),
+]);
+
+static DESTINATION: Object = Object {
+    fields: &[
+        optional("connection", "The connection whose credentials it uses.", Shape::Name(Section::Connections)),
+        optional("method", "The call's method; POST by default.", Shape::Text(&METHOD)),
+        optional(
+            "url",
+            "The call's URL; `{field}` takes the payload's field of that name.",
+            Shape::Text(&URL),
+        ),
+        optional("headers", "The call's headers.", Shape::Params),
+        optional("query", "The call's query parameters.", Shape::Params),
+        optional(
+            "body",
+            "The call's body, a template over `$payload`, `$params` and `$id`; the payload by \
+             default.",
+            Shape::Template(PAYLOAD),
+        ),
+        optional("upsert", "Find, then create or update.", Shape::Object(&UPSERT)),
+        RATE_FIELD,
+        CONCURRENCY,
+        optional("timeout", "Of one call, to the last byte of its answer.", Shape::Text(&SPAN)),
+        optional(
+            "outcome",
+            "What answers mean, in JSONata over `$response`.",
+            Shape::Object(&OUTCOME),
+        ),
+    ],
+    one_of: &["url", "upsert"],
+};
+
+static CALL: Object = object(&[
+    required("method", "The call's method.", Shape::Text(&METHOD)),
+    required(
+        "url",
+        "`{field}` takes the payload's field of that name, `{id}` the remote id.",
+        Shape::Text(&URL),
+    ),
+    optional("headers", "The call's headers.", Shape::Params),
+    optional("query", "The call's query parameters.", Shape::Params),
+    optional("body", "A template; the payload by default.", Shape::Template(PAYLOAD)),
+]);
+
+static UPSERT: Object = object(&[
+    required("find", "Looks for what may be there already.", Shape::Object(&CALL)),
+    required("create", "Makes what is not there.", Shape::Object(&CALL)),
+    required("update", "Changes what is there.", Shape::Object(&CALL)),
+    required("id", "The remote id in the answer to `find`.", Shape::Expression(RESPONSE)),
+    optional(
+        "create_id",
+        "The remote id in the answer to `create`; by default `id`, then `$response.body.id`.",
+        Shape::Expression(RESPONSE),
+    ),
+    optional(
+        "missing",
+        "True of an answer that says that the thing is not there.",
+        Shape::Expression(RESPONSE),
+    ),
+]);
+
+static OUTCOME: Object = object(&[
+    optional("success", "True of an answer that is a success.", Shape::Expression(RESPONSE)),
+    optional("retryable", "True of one to be tried again.", Shape::Expression(RESPONSE)),
+    optional(
+        "throttled",
+        "True of one that asks for patience, or the seconds to wait.",
+        Shape::Expression(RESPONSE),
+    ),
+    optional("permanent", "True of one that no retry will change.", Shape::Expression(RESPONSE)),
+    optional("login", "True of one that asks to log in again.", Shape::Expression(RESPONSE)),
+]);
+
+static BUS: Object = object(&[optional(
+    "retention",
+    "How long events are kept; 30d by default.",
+    Shape::Text(&SECONDS),
+)]);
+
+static SUBSCRIPTION: Object = object(&[
+    required("bus", "The bus it listens to.", Shape::Name(Section::Buses)),
+    required(
+        "pattern",
+        "The event pattern, or the path of a file that holds it.",
+        Shape::FileOr("patterns/fetched.json", Inline::Foreign),
+    ),
+    optional(
+        "key",
+        "The business key, as `{% $event.detail.sku %}`: for order, single flight, unchanged \
+         detection and search.",
+        Shape::Expression(EVENT),
+    ),
+    optional(
+        "transform",
+        "What is sent: the path of a JSONata file, or a template over `$event`; the whole event \
+         by default.",
+        Shape::FileOr("mappings/crm.jsonata", Inline::Template(EVENT)),
+    ),
+    required("target", "Where it goes.", Shape::Object(&TARGET)),
+    optional(
+        "order",
+        "`fifo` keeps the order within a key; `unordered` by default.",
+        Shape::Word(&["unordered", "fifo"]),
+    ),
+    optional(
+        "on_dead_letter",
+        "What a key does when one of its deliveries is dead-lettered; `advance` by default.",
+        Shape::Word(&["advance", "block"]),
+    ),
+    optional(
+        "skip_unchanged",
+        "Whether a payload equal to the last one delivered for its key is left out.",
+        Shape::Flag,
+    ),
+    optional(
+        "version",
+        "What orders two payloads of one key; an older one is stale.",
+        Shape::Expression(EVENT),
+    ),
+    optional("retry", "How long and how often a delivery is tried.", Shape::Object(&RETRY)),
+    optional(
+        "dead_letter",
+        "The queue for what could not be delivered; without one it is discarded.",
+        Shape::Text(&NAME),
+    ),
+    optional("enabled", "False lets events pass by; true by default.", Shape::Flag),
+]);
+
+static TARGET: Object = Object {
+    fields: &[
+        optional("workflow", "The workflow that is started.", Shape::Name(Section::Workflows)),
+        optional("destination", "The destination that is called.", Shape::Name(Section::Destinations)),
+    ],
+    one_of: &["workflow", "destination"],
+};
+
+static RETRY: Object = object(&[
+    optional("max_age", "Older deliveries are given up; 24h by default.", Shape::Text(&SECONDS)),
+    optional(
+        "max_attempts",
+        "Attempts after the first; 185 by default, as many as EventBridge allows.",
+        Shape::Count(0, 185),
+    ),
+]);
+
+static WORKFLOW: Object = object(&[
+    required(
+        "definition",
+        "The path of the definition, JSON or YAML, or the definition itself.",
+        Shape::FileOr("workflows/sync.asl.yaml", Inline::Foreign),
+    ),
+    optional("type", "STANDARD by default.", Shape::Word(&["STANDARD", "EXPRESS"])),
+]);
+
+static ENDPOINT: Object = object(&[
+    required("route", "Method and path, with parameters in braces.", Shape::Text(&ROUTE)),
+    required("auth", "Who may call.", Shape::Object(&ENDPOINT_AUTH)),
+    optional(
+        "overlap",
+        "What a call meets while a run of the same path is open; `allow` by default.",
+        Shape::Word(&["allow", "refuse"]),
+    ),
+    optional(
+        "params",
+        "The values a path parameter may take; any other is answered with 404.",
+        Shape::Named(&Shape::List(&Shape::Text(&ANY))),
+    ),
+    optional("max_body", "The largest body, as 64KiB.", Shape::Size),
+    required("event", "What is published.", Shape::Object(&ENDPOINT_EVENT)),
+]);
+
+static ENDPOINT_AUTH: Object = object(&[required(
+    "api_key",
+    "The key callers send as `X-Api-Key`, from `${VAR}` or `${file:PATH}`.",
+    Shape::Text(&SECRET),
+)]);
+
+static ENDPOINT_EVENT: Object = object(&[
+    required("bus", "The bus.", Shape::Name(Section::Buses)),
+    required("detail-type", "The event's type.", Shape::Text(&SOME)),
+    optional("source", "The event's source; the project's name by default.", Shape::Text(&SOME)),
+    optional(
+        "detail",
+        "The event's detail, a template over `$request` (path, query, headers, body); empty by \
+         default.",
+        Shape::Template(REQUEST),
+    ),
+]);

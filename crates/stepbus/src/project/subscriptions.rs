@@ -1,0 +1,183 @@
+//! Subscriptions.
+
+use serde_json::Value;
+use stepbus_document::{Document, Position, join};
+use stepbus_pattern::Pattern;
+use stepbus_runtime::{OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec};
+
+use super::problem::Source;
+use super::{Reader, expression, format, layout};
+
+impl Reader<'_> {
+    pub(super) fn subscriptions(&mut self) -> Vec<SubscriptionSpec> {
+        let mut subscriptions = Vec::new();
+        for (name, value, at) in self.members("subscriptions") {
+            let text = |field: &str| value.get(field).and_then(Value::as_str);
+            self.needs_key(value, &at);
+            let pattern = self.pattern(value, &at);
+            let transform = self.transform(value, &at);
+            let (Some(target), Some(pattern), Ok(transform)) = (target(value), pattern, transform)
+            else {
+                continue;
+            };
+            if !self.is_sound(&at) {
+                continue;
+            }
+            let flag = |field: &str| value.get(field).and_then(Value::as_bool);
+            subscriptions.push(SubscriptionSpec {
+                name: name.to_owned(),
+                bus: text("bus").unwrap_or_default().to_owned(),
+                pattern,
+                key: value.get("key").cloned(),
+                transform,
+                version: value.get("version").cloned(),
+                target,
+                order: if text("order") == Some("fifo") { Order::Fifo } else { Order::Unordered },
+                on_dead_letter: match text("on_dead_letter") {
+                    Some("block") => OnDeadLetter::Block,
+                    _ => OnDeadLetter::Advance,
+                },
+                skip_unchanged: flag("skip_unchanged").unwrap_or(false),
+                retry: self.retry(value),
+                dead_letter: text("dead_letter").map(str::to_owned),
+                enabled: flag("enabled").unwrap_or(true),
+            });
+        }
+        subscriptions
+    }
+
+    /// What has no meaning without something else.
+    fn needs_key(&mut self, value: &Value, at: &str) {
+        let text = |field: &str| value.get(field).and_then(Value::as_str);
+        let fifo = text("order") == Some("fifo");
+        let keyed = [
+            (fifo, "order", "`fifo` keeps the order within a key"),
+            (value.get("skip_unchanged") == Some(&Value::Bool(true)), "skip_unchanged", {
+                "payloads are compared within a key"
+            }),
+            (value.get("version").is_some(), "version", "versions are compared within a key"),
+        ];
+        for (used, field, reason) in keyed {
+            if used && value.get("key").is_none() {
+                self.wrong(&join(at, field), format!("{reason}, and there is none"))
+                    .hint("add `key`, for example \"{% $event.detail.id %}\"");
+            }
+        }
+        if text("on_dead_letter") != Some("block") {
+            return;
+        }
+        let at = join(at, "on_dead_letter");
+        if !fifo {
+            self.wrong(&at, "only a key in order can be blocked").hint("add `order: fifo`");
+        }
+        if value.get("dead_letter").is_none() {
+            self.wrong(&at, "a blocked key waits for its dead letter, and none is kept")
+                .hint("add `dead_letter: NAME`");
+        }
+    }
+
+    fn retry(&self, value: &Value) -> RetrySpec {
+        let field = |name: &str| value.get("retry").and_then(|retry| retry.get(name));
+        let age = field("max_age").and_then(Value::as_str);
+        let age = age.and_then(|text| format::duration(text).ok()).map(|span| span.as_secs());
+        let attempts = field("max_attempts").and_then(Value::as_u64);
+        RetrySpec {
+            max_age_seconds: age.unwrap_or(self.limits.delivery_age_seconds),
+            max_attempts: attempts
+                .and_then(|attempts| u32::try_from(attempts).ok())
+                .unwrap_or(self.limits.delivery_attempts),
+        }
+    }
+
+    /// The pattern as JSON text.
+    fn pattern(&mut self, value: &Value, at: &str) -> Option<String> {
+        let (pattern, at) = self.field(value, at, "pattern")?;
+        let (source, document, prefix) = match pattern {
+            Value::String(path) => {
+                let source = self.file(path, &at)?;
+                let document = self.parse(&source)?;
+                (source, document, String::new())
+            }
+            _ => (self.source.clone(), self.document.part(&at)?, at),
+        };
+        let text = serde_json::to_string_pretty(document.value()).ok()?;
+        let Err(error) = Pattern::parse(&text) else { return Some(text) };
+        let place = error.line().zip(error.column());
+        let pointer = place.and_then(|(line, column)| {
+            Some(Document::parse(&text).ok()?.pointer_at(Position { line, column }))
+        });
+        let pointer = pointer.unwrap_or_default();
+        let position = document.position(&pointer);
+        let message = format!("not an event pattern: {}", error.reason());
+        self.problems.error(&source, position, &format!("{prefix}{pointer}"), message);
+        None
+    }
+
+    /// The template; `Err` when there is something wrong with it.
+    fn transform(&mut self, value: &Value, at: &str) -> Result<Option<Value>, ()> {
+        let (path, at) = match self.field(value, at, "transform") {
+            Some((Value::String(text), at)) if !text.starts_with("{%") => (text, at),
+            inline => return Ok(inline.map(|(template, _)| template.clone())),
+        };
+        let source = self.file(path, &at).ok_or(())?;
+        match source.file.extension().and_then(|extension| extension.to_str()) {
+            Some("jsonata") => self.jsonata(&source),
+            Some("json" | "yaml" | "yml") => self.template(&source),
+            _ => {
+                self.wrong(&at, format!("what `{path}` holds does not show from its name"))
+                    .hint("name it *.jsonata, *.json or *.yaml");
+                Err(())
+            }
+        }
+    }
+
+    fn jsonata(&mut self, source: &Source) -> Result<Option<Value>, ()> {
+        let found = expression::check_source(&source.text, layout::EVENT);
+        let sound = found.is_empty();
+        for problem in found {
+            let position = problem.character.map(|character| place(&source.text, character));
+            self.problems
+                .error(source, position.unwrap_or(Position::START), "", problem.message)
+                .hint = problem.hint;
+        }
+        sound.then(|| Some(Value::from(format!("{{% {} %}}", source.text.trim())))).ok_or(())
+    }
+
+    fn template(&mut self, source: &Source) -> Result<Option<Value>, ()> {
+        let document = self.parse(source).ok_or(())?;
+        let found = expression::check(document.value(), layout::EVENT);
+        let sound = found.is_empty();
+        for problem in found {
+            let position = document.position_within(&problem.pointer, problem.character.unwrap_or(0));
+            self.problems.error(source, position, &problem.pointer, problem.message).hint =
+                problem.hint;
+        }
+        sound.then(|| Some(document.value().clone())).ok_or(())
+    }
+
+    pub(super) fn parse(&mut self, source: &Source) -> Option<Document> {
+        match Document::parse(&source.text) {
+            Ok(document) => Some(document),
+            Err(error) => {
+                self.problems.error(source, error.position, "", error.message);
+                None
+            }
+        }
+    }
+}
+
+fn target(value: &Value) -> Option<TargetSpec> {
+    let target = value.get("target")?;
+    let name = |kind: &str| target.get(kind).and_then(Value::as_str).map(str::to_owned);
+    let workflow = name("workflow").map(TargetSpec::Workflow);
+    workflow.or_else(|| name("destination").map(TargetSpec::Destination))
+}
+
+fn place(text: &str, character: usize) -> Position {
+    let before = text.chars().take(character);
+    let start = Position::START;
+    before.fold(start, |at, c| match c {
+        '\n' => Position { line: at.line + 1, column: 1 },
+        _ => Position { column: at.column + 1, ..at },
+    })
+}

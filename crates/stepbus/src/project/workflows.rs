@@ -1,0 +1,231 @@
+//! Workflows: their definitions, and what these refer to.
+
+use serde_json::Value;
+use stepbus_asl::{Diagnostic, Program, Severity, WorkflowType};
+use stepbus_document::{Document, join};
+use stepbus_model::arn;
+use stepbus_runtime::WorkflowSpec;
+
+use super::problem::{self, Source};
+use super::shape::Section;
+use super::vars::{Fill, is_name};
+use super::{Reader, format};
+
+/// A definition and where it was found.
+struct Definition {
+    source: Source,
+    document: Document,
+    /// What goes before a pointer into the document: empty for a file of its own.
+    prefix: String,
+    /// The text as it stands in its own file.
+    text: Option<String>,
+}
+
+impl Reader<'_> {
+    pub(super) fn workflows(&mut self) -> Vec<WorkflowSpec> {
+        let mut workflows = Vec::new();
+        for (name, value, at) in self.members("workflows") {
+            let kind = match value.get("type").and_then(Value::as_str) {
+                Some("EXPRESS") => WorkflowType::Express,
+                _ => WorkflowType::Standard,
+            };
+            let (definition, at) = match value {
+                Value::String(_) if self.is_sound(&at) => (value, at),
+                _ => match self.field(value, &at, "definition") {
+                    Some(field) => field,
+                    None => continue,
+                },
+            };
+            let Some(definition) = self.definition(definition, &at) else { continue };
+            let Some(text) = self.checked(definition, kind) else { continue };
+            if text.len() > self.limits.definition_bytes {
+                let (size, limit) = (text.len(), self.limits.definition_bytes);
+                self.wrong(&at, format!("the definition has {size} bytes; at most {limit} fit"));
+                continue;
+            }
+            workflows.push(WorkflowSpec { name: name.to_owned(), definition: text, kind });
+        }
+        workflows
+    }
+
+    fn definition(&mut self, value: &Value, at: &str) -> Option<Definition> {
+        let Value::String(path) = value else {
+            let (source, document) = (self.source.clone(), self.document.part(at)?);
+            return Some(Definition { source, document, prefix: at.to_owned(), text: None });
+        };
+        let source = self.file(path, at)?;
+        let document = self.parse(&source)?;
+        let text = Some(source.text.clone());
+        Some(Definition { source, document, prefix: String::new(), text })
+    }
+
+    /// The text to be kept, when nothing is wrong with it.
+    fn checked(&mut self, definition: Definition, kind: WorkflowType) -> Option<String> {
+        let (document, changed) = self.substituted(&definition)?;
+        let definition = Definition { document, ..definition };
+        let sound = match Program::parse(&definition.document, kind) {
+            Ok(program) => {
+                self.diagnosed(program.warnings(), &definition);
+                true
+            }
+            Err(diagnostics) => {
+                self.diagnosed(&diagnostics, &definition);
+                false
+            }
+        };
+        self.references(definition.document.value(), "", &definition);
+        if !sound {
+            return None;
+        }
+        match definition.text {
+            Some(text) if !changed => Some(text),
+            _ => serde_json::to_string_pretty(definition.document.value()).ok(),
+        }
+    }
+
+    fn diagnosed(&mut self, diagnostics: &[Diagnostic], definition: &Definition) {
+        for diagnostic in diagnostics {
+            let location = diagnostic.location.as_deref().unwrap_or("").trim_end_matches('/');
+            let location = format!("{}{location}", definition.prefix);
+            let message = format!("{}: {}", diagnostic.code, diagnostic.message);
+            let position = diagnostic.position;
+            let noted = self.problems.error(&definition.source, position, &location, message);
+            noted.hint.clone_from(&diagnostic.hint);
+            if diagnostic.severity == Severity::Warning {
+                noted.severity = problem::Severity::Warning;
+            }
+        }
+    }
+
+    /// The document with each `${NAME}` filled in. JSONata has no meaning for these characters,
+    /// so they may stand inside an expression's texts too.
+    fn substituted(&mut self, definition: &Definition) -> Option<(Document, bool)> {
+        let mut changed = false;
+        let mut wrong = Vec::new();
+        let folder = std::path::Path::new("");
+        let fill = Fill { vars: self.vars, folder };
+        let document = definition.document.map_texts(|pointer, text| {
+            let mut filled = String::new();
+            let mut rest = text;
+            while let Some((before, name, after)) = next_reference(rest) {
+                filled.push_str(before);
+                let start = text.len() - rest.len() + before.len();
+                let character = text[..start].chars().count();
+                match value_of(fill, name, text.starts_with("{%")) {
+                    Ok(value) => filled.push_str(&value),
+                    Err((message, hint)) => {
+                        wrong.push((pointer.to_owned(), character, message, hint));
+                    }
+                }
+                rest = after;
+            }
+            (rest.len() != text.len()).then(|| {
+                changed = true;
+                filled.push_str(rest);
+                filled
+            })
+        });
+        let sound = wrong.is_empty();
+        for (pointer, character, message, hint) in wrong {
+            let position = definition.document.position_within(&pointer, character);
+            let location = format!("{}{pointer}", definition.prefix);
+            self.problems.error(&definition.source, position, &location, message).hint(hint);
+        }
+        sound.then_some((document, changed))
+    }
+
+    /// Connections and buses that a definition names outright.
+    fn references(&mut self, value: &Value, at: &str, definition: &Definition) {
+        match value {
+            Value::Object(members) => {
+                if let Some(resource) = members.get("Resource").and_then(Value::as_str) {
+                    self.resource(resource, value, at, definition);
+                }
+                for (key, member) in members {
+                    self.references(member, &join(at, key), definition);
+                }
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.references(item, &join(at, index), definition);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn resource(&mut self, resource: &str, state: &Value, at: &str, definition: &Definition) {
+        for arguments in ["Arguments", "Parameters"] {
+            let Some(value) = state.get(arguments) else { continue };
+            let at = join(at, arguments);
+            if resource.contains(":http:invoke") {
+                let pointer = "/Authentication/ConnectionArn";
+                let named = value.pointer(pointer);
+                self.literal(Section::Connections, named, &format!("{at}{pointer}"), definition);
+            } else if resource.contains(":events:putEvents") {
+                let entries = value.get("Entries").and_then(Value::as_array);
+                for (index, entry) in entries.into_iter().flatten().enumerate() {
+                    let pointer = format!("{at}/Entries/{index}/EventBusName");
+                    let named = entry.get("EventBusName");
+                    self.literal(Section::Buses, named, &pointer, definition);
+                }
+            }
+        }
+    }
+
+    fn literal(
+        &mut self,
+        section: Section,
+        named: Option<&Value>,
+        pointer: &str,
+        definition: &Definition,
+    ) {
+        let Some(text) = named.and_then(Value::as_str) else { return };
+        let name = arn::name_of(text);
+        let members = self.section(section.name());
+        if text.starts_with("{%") || members.is_some_and(|members| members.contains_key(name)) {
+            return;
+        }
+        let known = members.into_iter().flat_map(|members| members.keys());
+        let hint = problem::suggest(name, known.map(String::as_str));
+        let position = definition.document.value_position(pointer);
+        let location = format!("{}{pointer}", definition.prefix);
+        let message = format!("no {} is named `{name}`", section.kind());
+        self.problems.error(&definition.source, position, &location, message).hint(hint);
+    }
+}
+
+/// What stands before the next `${NAME}`, its name, and the rest.
+fn next_reference(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let start = from + text[from..].find("${")?;
+        let inside = &text[start + 2..];
+        let end = inside.find('}')?;
+        if is_name(&inside[..end]) {
+            return Some((&text[..start], &inside[..end], &inside[end + 1..]));
+        }
+        from = start + 2;
+    }
+}
+
+fn value_of(fill: Fill<'_>, name: &str, expression: bool) -> Result<String, (String, String)> {
+    if format::names_a_secret(name) || name.to_ascii_lowercase().ends_with("key") {
+        return Err((
+            format!("`{name}` looks like a secret, and definitions are kept and shown"),
+            "put it into a connection, which a task names as its Authentication".to_owned(),
+        ));
+    }
+    let unfilled = |mut problems: Vec<super::vars::Unfilled>| {
+        let problem = problems.remove(0);
+        (problem.message, problem.hint)
+    };
+    let value = fill.text(&format!("${{{name}}}")).map_err(unfilled)?.text;
+    if expression && value.contains(['"', '\'', '\\', '\n']) {
+        return Err((
+            format!("the value of `{name}` has quotes or line breaks, which would change the expression"),
+            "put it into a text of its own".to_owned(),
+        ));
+    }
+    Ok(value)
+}

@@ -5,10 +5,17 @@
 //! and evaluation is bounded in depth, steps and bytes, never by time.
 
 mod hash;
+pub mod intrinsic;
 pub mod jsonata;
+pub mod path;
+pub mod payload;
+mod pointer;
 mod random;
 
+pub use intrinsic::{Intrinsic, IntrinsicError, IntrinsicSyntax};
 pub use jsonata::{
     CompileError, EvalError, EvalErrorKind, EvalLimits, InvalidJson, Jsonata, Scope, Template,
 };
+pub use path::{Path, PathError, Root, Roots};
+pub use payload::{PayloadProblem, PayloadTemplate, Source, SourceError};
 pub use random::Env;

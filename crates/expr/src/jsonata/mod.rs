@@ -24,6 +24,7 @@ pub use error::{CompileError, EvalError, EvalErrorKind, InvalidJson};
 pub use scope::{EvalLimits, Scope};
 pub use template::{Template, expression_in};
 
+pub(crate) use convert::from_f64 as number;
 use convert::{NoJson, Room, from_evaluator};
 use names::{Names, is_plain};
 use scope::Plain;
@@ -186,7 +187,15 @@ fn compile_error(message: &str) -> CompileError {
 fn parse_error(error: &ParserError) -> CompileError {
     let text = error.to_string();
     let text = text.strip_prefix("Invalid syntax: ").unwrap_or(&text);
-    let code = jsonata_core::evaluator::error_code_prefix(text);
+    let code = match error {
+        ParserError::UnclosedComment => {
+            return CompileError {
+                code: Some("S0106".to_owned()),
+                ..compile_error("Comment has no closing tag")
+            };
+        }
+        _ => jsonata_core::evaluator::error_code_prefix(text),
+    };
     let message = code.map_or(text, |code| text[code.len() + 1..].trim_start());
     CompileError { code: code.map(str::to_owned), ..compile_error(message) }
 }

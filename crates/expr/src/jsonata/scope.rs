@@ -28,7 +28,7 @@ pub struct EvalLimits {
 
 impl EvalLimits {
     pub const DEFAULT: EvalLimits = EvalLimits {
-        depth: 2_000,
+        depth: 10_000,
         steps: 10_000_000,
         sequence: 1_000_000,
         bytes: 16 * 1024 * 1024,
@@ -52,6 +52,7 @@ pub struct Scope<'a> {
     input: Option<Binding<'a>>,
     /// Units of data converted so far; see [`to_evaluator`].
     size: Cell<u64>,
+    pub(crate) eval_allowed: bool,
 }
 
 struct Binding<'a> {
@@ -85,6 +86,7 @@ impl<'a> Scope<'a> {
             bindings: Vec::new(),
             input: None,
             size: Cell::new(0),
+            eval_allowed: false,
         }
     }
 
@@ -92,6 +94,11 @@ impl<'a> Scope<'a> {
     pub fn limits(&mut self, limits: EvalLimits) -> &mut Self {
         self.limits = limits;
         self
+    }
+
+    /// Lets expressions use `$eval`, which Step Functions leaves out.
+    pub fn allow_eval(&mut self) {
+        self.eval_allowed = true;
     }
 
     /// Binds `$name`. A later binding of the same name takes its place.

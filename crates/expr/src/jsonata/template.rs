@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::error::{CompileError, EvalError, EvalErrorKind};
 use super::scope::Scope;
 use super::{Jsonata, compile_error};
+use crate::pointer::inside;
 
 /// A JSON value with its expressions compiled. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -170,20 +171,4 @@ fn walk(node: &Node, pointer: &mut String, visit: &mut dyn FnMut(&str, &Jsonata)
             }
         }
     }
-}
-
-/// Runs `work` with `pointer` one member deeper.
-fn inside<T>(pointer: &mut String, member: &str, work: impl FnOnce(&mut String) -> T) -> T {
-    let outside = pointer.len();
-    pointer.push('/');
-    for character in member.chars() {
-        match character {
-            '~' => pointer.push_str("~0"),
-            '/' => pointer.push_str("~1"),
-            other => pointer.push(other),
-        }
-    }
-    let result = work(pointer);
-    pointer.truncate(outside);
-    result
 }

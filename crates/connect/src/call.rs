@@ -66,13 +66,11 @@ impl Call {
                 Method::POST
             }
         };
-        let url = TextTemplate::parse(&spec.url).unwrap_or_else(|problem| {
+        let parsed = TextTemplate::parse(&spec.url);
+        let url = parsed.and_then(|url| check_url(&spec.url, url)).unwrap_or_else(|problem| {
             note("url", problem);
             TextTemplate::default()
         });
-        if let Err(problem) = check_url(&spec.url, &url) {
-            note("url", problem);
-        }
         let mut headers = Vec::new();
         for (name, value) in &spec.headers.0 {
             match compile_header(name, value) {
@@ -251,7 +249,7 @@ fn compile_text(value: &ParamValue) -> Result<TextTemplate, String> {
 }
 
 /// The host is fixed: no payload decides where credentials go.
-fn check_url(text: &str, url: &TextTemplate) -> Result<(), String> {
+fn check_url(text: &str, url: TextTemplate) -> Result<TextTemplate, String> {
     let head = url.head();
     let rest = head.split_once("://").map(|(_, rest)| rest);
     let host_ends = rest.is_some_and(|rest| rest.contains(['/', '?']));
@@ -265,7 +263,7 @@ fn check_url(text: &str, url: &TextTemplate) -> Result<(), String> {
         Ok::<(), Trouble>(())
     });
     match sample.and_then(|sample| parse_url(&sample)) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(url),
         Err(trouble) => Err(trouble.message),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) enum Credentials {
     None,
     Header(HeaderName, HeaderValue),
     Query(String, String),
-    OAuth(TokenCache),
+    OAuth(Box<TokenCache>),
 }
 
 /// A request without the connection's share in it.
@@ -258,7 +258,7 @@ impl Credentials {
                 }
             },
             Auth::OAuth(oauth) => match parse_url(&oauth.token_url) {
-                Ok(uri) => Some(Credentials::OAuth(TokenCache::new(oauth, uri))),
+                Ok(uri) => Some(Credentials::OAuth(Box::new(TokenCache::new(oauth, uri)))),
                 Err(trouble) => {
                     errors.push(SpecError::new("/auth/oauth/token_url", trouble.message));
                     None

@@ -126,19 +126,26 @@ pub(crate) fn is_sensitive_name(name: &str) -> bool {
 
 /// Whether anything was hidden.
 fn hide_members(value: &mut Value) -> bool {
+    let mut hidden = false;
     match value {
-        Value::Object(members) => members.iter_mut().fold(false, |hidden, (name, member)| {
-            if member.is_string() && is_sensitive_name(name) {
-                *member = Value::from(MASK);
-                return true;
+        Value::Object(members) => {
+            for (name, member) in members.iter_mut() {
+                if member.is_string() && is_sensitive_name(name) {
+                    *member = Value::from(MASK);
+                    hidden = true;
+                } else {
+                    hidden |= hide_members(member);
+                }
             }
-            hide_members(member) || hidden
-        }),
-        Value::Array(items) => {
-            items.iter_mut().fold(false, |hidden, item| hide_members(item) || hidden)
         }
-        _ => false,
+        Value::Array(items) => {
+            for item in items {
+                hidden |= hide_members(item);
+            }
+        }
+        _ => {}
     }
+    hidden
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConnectionSpec {
-    #[serde(skip_deserializing)]
+    /// Not in the project file, where it is the key.
     pub name: String,
     pub auth: Auth,
     /// Calls in flight over this connection; `Limits::connection_concurrency` when not set.
@@ -319,7 +319,7 @@ impl<'de> Deserialize<'de> for Body {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DestinationFile {
-    #[serde(default, skip_deserializing)]
+    #[serde(default)]
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     connection: Option<String>,

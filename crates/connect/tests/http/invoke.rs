@@ -1,0 +1,119 @@
+//! The calls of HTTP tasks.
+
+use std::time::Duration;
+
+use crate::host::{Host, Reply, answer, connect, connect_with, json, with};
+use bytes::Bytes;
+use serde_json::json;
+use stepbus_connect::{CallError, Connect, ConnectionSpec, HttpTask};
+use stepbus_model::Limits;
+
+fn task(host: &Host) -> HttpTask {
+    HttpTask { method: "GET".to_owned(), url: host.url("/x?a=1"), ..HttpTask::default() }
+}
+
+async fn fails(connect: &Connect, task: HttpTask) -> CallError {
+    connect.invoke(task).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_task_is_one_call() {
+    let host = Host::start(|_, _| json(201, json!({ "ok": true }))).await;
+    let (connect, _) = connect();
+    let pairs = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+    let response = connect
+        .invoke(HttpTask {
+            method: "POST".to_owned(),
+            headers: pairs("X-A", "b"),
+            query: pairs("q", "ä&"),
+            body: Some(Bytes::from_static(b"{}")),
+            idempotency_key: Some("exec-3".to_owned()),
+            ..task(&host)
+        })
+        .await
+        .unwrap();
+    assert_eq!((response.status, response.reason), (201, "Created"));
+    assert_eq!(&response.body[..], br#"{"ok":true}"#);
+    let kind = ("content-type".to_owned(), "application/json".to_owned());
+    assert!(response.headers.contains(&kind));
+    let asked = &host.asked()[0];
+    assert_eq!(asked.line(), "POST /x?a=1&q=%C3%A4%26");
+    assert_eq!(asked.header("idempotency-key"), "exec-3");
+    assert_eq!((asked.header("x-a"), asked.header("content-type")), ("b", "application/json"));
+}
+
+#[tokio::test]
+async fn errors_have_awss_names() {
+    let host = Host::start(|asked, _| match asked.target.as_str() {
+        "/404" => json(404, json!({ "message": "no such product" })),
+        "/reset" => Reply::Reset,
+        "/hang" => Reply::Hang,
+        "/large" => answer(200, &"x".repeat(2_000)),
+        "/image" => with(200, &[("content-type", "image/png")], "x"),
+        _ => answer(500, ""),
+    })
+    .await;
+    let (connect, _) = connect_with(Limits { response_bytes: 1_000, ..Limits::DEFAULT });
+    let mut says = Vec::new();
+    for (path, error) in [
+        ("/404", "States.Http.StatusCode.404"),
+        ("/500", "States.Http.StatusCode.500"),
+        ("/reset", "States.Http.Socket"),
+        ("/hang", "States.Http.Socket"),
+        ("/large", "States.DataLimitExceeded"),
+        ("/image", "States.Runtime"),
+    ] {
+        let timeout = Some(Duration::from_millis(50));
+        let found = fails(&connect, HttpTask { url: host.url(path), timeout, ..task(&host) }).await;
+        assert_eq!(found.error, error, "{found}");
+        says.push(found.cause);
+    }
+    assert!(says[0].ends_with("answered 404 Not Found: no such product"), "{}", says[0]);
+    let nowhere = HttpTask { connection: Some("mdm".to_owned()), ..task(&host) };
+    let found = fails(&connect, nowhere).await;
+    assert_eq!(found.error, "Events.ConnectionResource.ResourceNotFound");
+    let no_url = HttpTask { url: "mdm/x".to_owned(), ..task(&host) };
+    assert_eq!(fails(&connect, no_url).await.error, "States.Runtime");
+}
+
+#[tokio::test]
+async fn a_retry_after_holds_back_the_whole_connection() {
+    let host = Host::start(|_, number| match number {
+        0 => with(429, &[("retry-after", "0")], ""),
+        _ => answer(200, ""),
+    })
+    .await;
+    // A clock that moves: the second task waits for it.
+    let connect =
+        Connect::new(std::sync::Arc::<stepbus_model::SystemClock>::default(), Limits::DEFAULT);
+    let spec = ConnectionSpec { name: "mdm".to_owned(), ..ConnectionSpec::default() };
+    connect.set_connection(spec).unwrap();
+    let task = HttpTask { connection: Some("mdm".to_owned()), ..task(&host) };
+    let found = fails(&connect, task.clone()).await;
+    assert_eq!((found.error.as_str(), found.status), ("States.Http.StatusCode.429", Some(429)));
+    assert!(connect.health().connections[0].paused_until.is_some());
+    let started = std::time::Instant::now();
+    assert_eq!(connect.invoke(task).await.unwrap().status, 200);
+    assert!(started.elapsed() >= Duration::from_millis(80), "throttle_floor_ms");
+}
+
+#[tokio::test]
+async fn the_connections_credentials_are_renewed() {
+    let host = Host::start(|asked, number| match (asked.target.as_str(), number) {
+        ("/token", _) => json(200, json!({ "access_token": format!("t{number}") })),
+        _ if asked.header("authorization") == "Bearer t0" => answer(401, ""),
+        _ => answer(200, ""),
+    })
+    .await;
+    let (connect, _) = connect();
+    let auth = json!({ "auth": { "oauth": {
+        "token_url": host.url("/token"), "client_id": "me", "client_secret": "s", "style": "json",
+    } } });
+    let mut spec: ConnectionSpec = serde_json::from_value(auth).unwrap();
+    spec.name = "mdm".to_owned();
+    connect.set_connection(spec).unwrap();
+    let task = HttpTask { connection: Some("mdm".to_owned()), ..task(&host) };
+    assert_eq!(connect.invoke(task).await.unwrap().status, 200);
+    assert_eq!(host.lines(), ["POST /token", "GET /x?a=1", "POST /token", "GET /x?a=1"]);
+    assert!(host.asked()[0].body.contains(r#""grant_type":"client_credentials""#));
+}

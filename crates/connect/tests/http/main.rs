@@ -1,0 +1,8 @@
+//! Calls against hosts on loopback that misbehave as told.
+
+mod auth;
+mod deliver;
+mod host;
+mod invoke;
+mod pauses;
+mod upsert;

@@ -1,0 +1,429 @@
+//! One delivery in a worker's hands: from its payload to what is committed about it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use serde_json::Value;
+use stepbus_connect::{DeliveryRequest, Failure, Payload, Report, code};
+use stepbus_model::{Outcome, ResourceId, Timestamp, crash};
+use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, Finish, MessageFilter, Retry};
+
+use super::dead_letter::{self, Address, Death, TRANSFORM_FAILED, failure};
+use super::durable::{Stopped, commit, read};
+use super::guard::{self, Held};
+use super::policy::{self, Fate, LastFailure};
+use super::queue::Queue;
+use super::task::Task;
+use super::window::Pause;
+use crate::catalogue::{Subscription, Target, Workflow};
+use crate::declared::OnDeadLetter;
+use crate::engine::Engine;
+use crate::event::EventBody;
+use crate::workflow::NewExecution;
+
+/// Dead letters of one key that are looked at to find the one that blocks it.
+const BLOCKERS: usize = 100;
+
+/// What everything about one delivery needs.
+pub(super) struct Attempt<'a> {
+    engine: &'a Arc<Engine>,
+    queue: &'a Queue,
+    row: DeliveryRow,
+    event: Arc<EventBody>,
+    subscription: Arc<Subscription>,
+}
+
+/// What is to be sent, or why it need not be.
+struct Parcel {
+    payload: Payload,
+    /// Of the payload, where the subscription skips what is unchanged.
+    hash: Option<String>,
+    version: Option<String>,
+}
+
+/// Sends a delivery and commits what became of it.
+pub(super) async fn deliver(
+    engine: &Arc<Engine>,
+    queue: &Queue,
+    task: Task,
+) -> Result<(), Stopped> {
+    let Some(attempt) = Attempt::open(engine, queue, task).await? else { return Ok(()) };
+    match &attempt.subscription.target {
+        Target::Workflow(workflow) => attempt.start(workflow).await,
+        Target::Destination { id, name, .. } => attempt.send(*id, name).await,
+    }
+}
+
+/// The delivery's event. It is never gone before its deliveries; were it, they end as having none.
+async fn load(engine: &Engine, row: &DeliveryRow) -> Result<Arc<EventBody>, Stopped> {
+    let event = read(|| engine.store.event(row.event)).await?;
+    Ok(EventBody::new(event.unwrap_or_else(|| EventRow {
+        id: row.event,
+        run: row.run,
+        bus: ResourceId(0),
+        cause: Cause::Outside,
+        hops: 0,
+        at: row.created,
+        envelope: Bytes::from_static(b"{}"),
+    })))
+}
+
+/// Ends deliveries that are too old and whose destination fails, many in one commit.
+pub(super) async fn expire(
+    engine: &Arc<Engine>,
+    queue: &Queue,
+    tasks: Vec<Task>,
+    pause: &Pause,
+) -> Result<(), Stopped> {
+    let mut batch = Batch::new();
+    let mut ended = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let Some(attempt) = Attempt::open(engine, queue, task).await? else { continue };
+        let row = attempt.row.clone();
+        let (error, tried) = dead_letter::last_failure(&row, &pause.error);
+        let exhausted = Some(policy::AGE);
+        let death = Death { error: &error, exhausted, attempts: row.attempts, tried };
+        let address = Address::of(&attempt.subscription);
+        dead_letter::bury(engine, &mut batch, &address, &attempt.event, &row, &death);
+        let followers = queue.followers(engine, &row).await?;
+        followers.lift(&mut batch, engine.clock.now());
+        ended.push((row, followers));
+    }
+    if !batch.is_empty() {
+        commit(engine, batch).await?;
+        crash::point("delivery.after_commit");
+    }
+    for (row, followers) in ended {
+        queue.ended(engine, &row, followers).await?;
+    }
+    Ok(())
+}
+
+async fn give_up_unusable(
+    engine: &Arc<Engine>,
+    queue: &Queue,
+    row: DeliveryRow,
+    event: Arc<EventBody>,
+) -> Result<(), Stopped> {
+    let text = read(|| engine.store.resource_version(row.subscription, row.version)).await?;
+    let text = text.map(|row| row.body).unwrap_or_default();
+    let address = Address::of_text(engine, row.subscription, &text);
+    let error = failure(
+        code::NO_RESOURCE,
+        format!(
+            "version {} of the subscription cannot be used any more: its target is gone; \
+             redrive with the current version",
+            row.version
+        ),
+    );
+    let tried = dead_letter::last_tried(&row);
+    let death = Death { error: &error, exhausted: None, attempts: row.attempts, tried };
+    let mut batch = Batch::new();
+    dead_letter::bury(engine, &mut batch, &address, &event, &row, &death);
+    close(engine, queue, batch, &row).await
+}
+
+/// Commits a delivery's fate and lets its lane go on.
+async fn close(
+    engine: &Engine,
+    queue: &Queue,
+    mut batch: Batch,
+    row: &DeliveryRow,
+) -> Result<(), Stopped> {
+    let followers = queue.followers(engine, row).await?;
+    followers.lift(&mut batch, engine.clock.now());
+    commit(engine, batch).await?;
+    crash::point("delivery.after_commit");
+    queue.ended(engine, row, followers).await
+}
+
+impl<'a> Attempt<'a> {
+    /// Gathers what is needed. None: it is not its turn, or it met its end here.
+    async fn open(
+        engine: &'a Arc<Engine>,
+        queue: &'a Queue,
+        task: Task,
+    ) -> Result<Option<Self>, Stopped> {
+        if !task.verified && !queue.heads_its_lane(engine, &task.row).await? {
+            return Ok(None);
+        }
+        let event = match task.event {
+            Some(event) => event,
+            None => load(engine, &task.row).await?,
+        };
+        let row = task.row;
+        let Some(subscription) = task.subscription else {
+            give_up_unusable(engine, queue, row, event).await?;
+            return Ok(None);
+        };
+        let attempt = Attempt { engine, queue, row, event, subscription };
+        Ok(if attempt.stays_blocked().await? { None } else { Some(attempt) })
+    }
+
+    /// Where a dead letter blocks its key: whether an older one of this key lies there. The
+    /// delivery then waits until that one is gone.
+    async fn stays_blocked(&self) -> Result<bool, Stopped> {
+        let row = &self.row;
+        let blocks = self.subscription.spec.on_dead_letter == OnDeadLetter::Block;
+        let (true, Some(_), Some(key)) = (blocks, row.lane, &row.key) else { return Ok(false) };
+        let locks = &self.engine.deliveries.locks;
+        let lock = locks.hold(row.subscription, key).await;
+        let filter = MessageFilter {
+            subscription: Some(row.subscription),
+            key: Some(key.clone()),
+            ..MessageFilter::default()
+        };
+        let first = stepbus_model::MessageId(0);
+        let dead = read(|| self.engine.store.messages(filter.clone(), first, BLOCKERS)).await?;
+        let blocker = dead.iter().find_map(|message| {
+            let dead = message.delivery.as_ref().filter(|dead| dead.id < row.id)?;
+            Some(dead_letter::blocked_by(dead.id, message.id))
+        });
+        let Some(blocker) = blocker else { return Ok(false) };
+        if row.due != Some(Timestamp::MAX) {
+            let now = self.engine.clock.now();
+            let mut batch = Batch::new();
+            batch.retry_delivery(Retry {
+                id: row.id,
+                run: row.run,
+                attempts: row.attempts,
+                first_tried: row.first_tried.unwrap_or(now),
+                due: Timestamp::MAX,
+                failure: LastFailure::write(None, &blocker),
+            });
+            commit(self.engine, batch).await?;
+        }
+        drop(lock);
+        self.queue.parked(self.engine, row, Timestamp::MAX).await?;
+        Ok(true)
+    }
+
+    /// A workflow as the target of a redriven delivery: its execution starts in the commit that
+    /// calls the delivery delivered.
+    async fn start(&self, workflow: &Arc<Workflow>) -> Result<(), Stopped> {
+        let input = match self.subscription.payload(&self.event) {
+            Ok(input) => Arc::new(input),
+            Err(error) => return self.transform_failed(&error.to_string()).await,
+        };
+        let mut batch = Batch::new();
+        let launch = self.engine.new_execution(
+            &mut batch,
+            NewExecution {
+                workflow: workflow.clone(),
+                run: self.row.run,
+                cause: Cause::Event(self.row.event),
+                hops: self.event.row.hops,
+                name: None,
+                input,
+            },
+        );
+        let attempts = self.row.attempts + 1;
+        let note = Some(launch.row.id.to_string());
+        batch.finish_delivery(&self.row, self.finish(Outcome::Delivered, attempts, note));
+        let followers = self.queue.followers(self.engine, &self.row).await?;
+        followers.lift(&mut batch, self.engine.clock.now());
+        if commit(self.engine, batch).await? {
+            self.engine.executions.launch(self.engine, launch);
+        }
+        self.queue.ended(self.engine, &self.row, followers).await
+    }
+
+    async fn send(&self, destination: ResourceId, name: &str) -> Result<(), Stopped> {
+        let mut held = self.hold(destination).await?;
+        let parcel = match self.pack() {
+            Ok(parcel) => parcel,
+            Err(message) => return self.transform_failed(&message).await,
+        };
+        if let Some(held) = &mut held {
+            if let Some(outcome) = needless(&parcel, held) {
+                return self.end(outcome, self.row.attempts, None).await;
+            }
+            // From here on nobody knows what the target holds, until it says so.
+            held.known.hash = None;
+            if held.stored.as_ref().is_some_and(|stored| stored.hash.is_some()) {
+                self.store_key(held).await?;
+            }
+        }
+        let request = DeliveryRequest {
+            payload: parcel.payload,
+            params: Default::default(),
+            idempotency_key: self.idempotency_key(),
+            remote_id: held.as_ref().and_then(|held| held.known.remote_id.clone()),
+        };
+        crash::point("delivery.before_call");
+        let report = self.engine.connect.deliver(name, request).await;
+        crash::point("delivery.after_call");
+        if let Some(held) = &mut held {
+            held.known.remote_id = report.remote_id().map(str::to_owned);
+            if matches!(report, Report::Delivered { .. }) {
+                held.known.hash = parcel.hash;
+                held.known.version = parcel.version.or(held.known.version.take());
+            }
+        }
+        self.conclude(report, held.as_ref()).await
+    }
+
+    /// Takes the key in hand, where what is kept of it matters.
+    async fn hold(&self, destination: ResourceId) -> Result<Option<Held>, Stopped> {
+        let Some(key) = &self.row.key else { return Ok(None) };
+        let spec = &self.subscription.spec;
+        let upsert =
+            matches!(self.subscription.target, Target::Destination { keeps_remote_id: true, .. });
+        let deliveries = &self.engine.deliveries;
+        let kept = upsert || spec.skip_unchanged || spec.version.is_some();
+        // Another subscription may compare with what this one is about to overwrite.
+        if !kept && !deliveries.is_compared(destination) {
+            return Ok(None);
+        }
+        let lock = deliveries.locks.hold(destination, key).await;
+        let stored = read(|| self.engine.store.key(destination, key)).await?;
+        Ok(Some(Held::new(destination, key, stored, lock)))
+    }
+
+    fn pack(&self) -> Result<Parcel, String> {
+        let spec = &self.subscription.spec;
+        let version = self.subscription.stale_version(&self.event);
+        let version = version.map_err(|error| format!("the version failed: {error}"))?;
+        if spec.transform.is_none() && !spec.skip_unchanged {
+            let payload = Payload::from_bytes(self.event.row.envelope.clone());
+            return Ok(Parcel { payload, hash: None, version });
+        }
+        let value: Value = self
+            .subscription
+            .payload(&self.event)
+            .map_err(|error| format!("the transform failed: {error}"))?;
+        let hash = spec.skip_unchanged.then(|| guard::fingerprint(&value));
+        Ok(Parcel { payload: Payload::from(&value), hash, version })
+    }
+
+    /// The same for every attempt with the same payload.
+    fn idempotency_key(&self) -> String {
+        let text = format!("{}/{}", self.row.id, self.row.revision);
+        self.engine.derived_name(&text).to_string()
+    }
+
+    async fn store_key(&self, held: &mut Held) -> Result<(), Stopped> {
+        if let Some(change) = held.change() {
+            let mut batch = Batch::new();
+            batch.put_key(change.clone());
+            commit(self.engine, batch).await?;
+            held.stored = Some(change);
+        }
+        Ok(())
+    }
+
+    async fn conclude(&self, report: Report, held: Option<&Held>) -> Result<(), Stopped> {
+        let row = &self.row;
+        let attempts = row.attempts + 1;
+        if !matches!(report, Report::Throttled { .. }) {
+            self.queue.measures.attempts.fetch_add(1, Ordering::Relaxed);
+        }
+        match report {
+            Report::Delivered { .. } => self.end(Outcome::Delivered, attempts, held).await,
+            Report::Permanent { error, .. } => self.die(&error, None, attempts, held).await,
+            Report::Retryable { error, retry_after, .. } => {
+                let now = self.engine.clock.now();
+                let (limits, retry) = (&self.engine.limits, &self.subscription.spec.retry);
+                match policy::after_failure(limits, retry, row, attempts, now, retry_after) {
+                    Fate::Retry(due) => self.retry(&error, attempts, due, held).await,
+                    Fate::Exhausted(what) => self.die(&error, Some(what), attempts, held).await,
+                }
+            }
+            Report::Throttled { until, error, .. } => {
+                if let Some(change) = held.and_then(Held::change) {
+                    let mut batch = Batch::new();
+                    batch.put_key(change);
+                    commit(self.engine, batch).await?;
+                }
+                let subscription = Some(self.subscription.clone());
+                let task = Task::new(row.clone(), Some(self.event.clone()), subscription);
+                self.queue.pause(self.engine, task, Pause { until, error });
+                Ok(())
+            }
+        }
+    }
+
+    async fn end(
+        &self,
+        outcome: Outcome,
+        attempts: u32,
+        held: Option<&Held>,
+    ) -> Result<(), Stopped> {
+        let mut batch = Batch::new();
+        batch.finish_delivery(&self.row, self.finish(outcome, attempts, None));
+        if let Some(change) = held.and_then(Held::change) {
+            batch.put_key(change);
+        }
+        close(self.engine, self.queue, batch, &self.row).await
+    }
+
+    async fn retry(
+        &self,
+        error: &Failure,
+        attempts: u32,
+        due: Timestamp,
+        held: Option<&Held>,
+    ) -> Result<(), Stopped> {
+        let now = self.engine.clock.now();
+        let row = &self.row;
+        self.queue.measures.retries.fetch_add(1, Ordering::Relaxed);
+        let mut batch = Batch::new();
+        batch.retry_delivery(Retry {
+            id: row.id,
+            run: row.run,
+            attempts,
+            first_tried: row.first_tried.filter(|_| row.attempts > 0).unwrap_or(now),
+            due,
+            failure: LastFailure::write(Some(now), error),
+        });
+        if let Some(change) = held.and_then(Held::change) {
+            batch.put_key(change);
+        }
+        commit(self.engine, batch).await?;
+        crash::point("delivery.after_commit");
+        self.queue.parked(self.engine, row, due).await
+    }
+
+    async fn transform_failed(&self, message: &str) -> Result<(), Stopped> {
+        let error = failure(TRANSFORM_FAILED, message);
+        self.die(&error, None, self.row.attempts, None).await
+    }
+
+    async fn die(
+        &self,
+        error: &Failure,
+        exhausted: Option<&'static str>,
+        attempts: u32,
+        held: Option<&Held>,
+    ) -> Result<(), Stopped> {
+        let tried = if attempts > self.row.attempts {
+            Some(self.engine.clock.now())
+        } else {
+            dead_letter::last_tried(&self.row)
+        };
+        let death = Death { error, exhausted, attempts, tried };
+        let address = Address::of(&self.subscription);
+        let mut batch = Batch::new();
+        dead_letter::bury(self.engine, &mut batch, &address, &self.event, &self.row, &death);
+        if let Some(change) = held.and_then(Held::change) {
+            batch.put_key(change);
+        }
+        close(self.engine, self.queue, batch, &self.row).await
+    }
+
+    fn finish(&self, outcome: Outcome, attempts: u32, note: Option<String>) -> Finish {
+        Finish { outcome, at: self.engine.clock.now(), attempts, note }
+    }
+}
+
+/// Why it need not be sent: the target holds the same already, or something newer.
+fn needless(parcel: &Parcel, held: &Held) -> Option<Outcome> {
+    if let (Some(version), Some(last)) = (&parcel.version, &held.known.version)
+        && guard::older(version, last)
+    {
+        return Some(Outcome::Stale);
+    }
+    let unchanged = parcel.hash.is_some() && parcel.hash == held.known.hash;
+    unchanged.then_some(Outcome::Unchanged)
+}

@@ -1,0 +1,177 @@
+//! From a committed delivery to its one fate.
+//!
+//! Each subscription has a queue with workers of its own, so one that stalls slows no other. The
+//! store holds all that is pending; memory holds a bounded [window](window) of it.
+
+mod attempt;
+mod dead_letter;
+mod durable;
+mod guard;
+mod lanes;
+mod letters;
+mod measures;
+mod policy;
+mod queue;
+mod redrive;
+mod task;
+mod window;
+mod worker;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use sha2::{Digest, Sha256};
+use stepbus_model::{DeliveryId, ResourceId};
+use stepbus_store::{DeliveryRow, ResourceKind};
+
+use crate::catalogue::{Subscription, Target};
+use crate::engine::Engine;
+use crate::event::EventBody;
+pub(crate) use dead_letter::give_up_at_birth;
+use guard::Locks;
+pub use letters::DeadLetter;
+pub use measures::{DeliveryMeasures, Latency};
+use queue::Queue;
+pub use redrive::{Purge, Redrive, RedriveVersion, Selection, Tally};
+use task::Task;
+
+/// A pending delivery that was just committed.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub row: DeliveryRow,
+    /// Loaded from the store when there is none.
+    pub event: Option<Arc<EventBody>>,
+    pub subscription: Arc<Subscription>,
+}
+
+/// All subscriptions' queues.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    queues: RwLock<HashMap<ResourceId, Arc<Queue>>>,
+    /// Destinations of which some subscription remembers what they hold.
+    compared: RwLock<HashSet<ResourceId>>,
+    locks: Locks,
+}
+
+/// The lane of a key: a hash that stays the same for ever, since rows carry it.
+pub(crate) fn lane(key: &str) -> i64 {
+    let digest = Sha256::digest(key.as_bytes());
+    let (head, _) = digest.split_at(8);
+    head.iter().fold(0, |number, byte| number << 8 | i64::from(*byte))
+}
+
+impl Deliveries {
+    /// Gives each subscription whose target is a destination its queue and workers, and so takes
+    /// up what is pending. To be called at the start and after each change of the catalogue.
+    pub(crate) fn serve(&self, engine: &Arc<Engine>) {
+        let catalogue = engine.catalogue();
+        let health = engine.connect.health();
+        let mut compared = HashSet::new();
+        for subscription in catalogue.subscriptions.values() {
+            let Target::Destination { id, name, .. } = &subscription.target else { continue };
+            if subscription.spec.skip_unchanged {
+                compared.insert(*id);
+            }
+            let condition = health.destinations.iter().find(|condition| condition.name == *name);
+            let workers = condition.map_or(engine.limits.destination_concurrency, |condition| {
+                condition.concurrency
+            });
+            self.open(engine, subscription.id, Some(workers));
+        }
+        *self.compared.write() = compared;
+        for queue in self.queues.read().values() {
+            queue.forget_versions();
+        }
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = engine.stopped() => {}
+                () = serve_leftovers(&engine) => {}
+            }
+        });
+    }
+
+    /// Takes up a delivery that was just committed.
+    pub(crate) fn offer(&self, engine: &Arc<Engine>, job: Job) {
+        let Job { row, event, subscription } = job;
+        let queue = self.queue(engine, subscription.id);
+        queue.offer(Task::new(row, event, Some(subscription)), true);
+    }
+
+    /// Its alarm rang; perhaps early, twice, or for something that is gone.
+    pub(crate) fn retry_now(
+        &self,
+        engine: &Arc<Engine>,
+        subscription: ResourceId,
+        id: DeliveryId,
+    ) {
+        self.queue(engine, subscription).ring(engine, id);
+    }
+
+    fn is_compared(&self, destination: ResourceId) -> bool {
+        self.compared.read().contains(&destination)
+    }
+
+    /// The subscription's queue. One that is not served, since it is gone from the project or its
+    /// target is a workflow, gets one when there is a delivery for it.
+    fn queue(&self, engine: &Arc<Engine>, subscription: ResourceId) -> Arc<Queue> {
+        if let Some(queue) = self.queues.read().get(&subscription) {
+            return queue.clone();
+        }
+        self.open(engine, subscription, None)
+    }
+
+    /// Without a number of workers: the default, if the queue is new.
+    fn open(
+        &self,
+        engine: &Arc<Engine>,
+        subscription: ResourceId,
+        workers: Option<usize>,
+    ) -> Arc<Queue> {
+        let mut queues = self.queues.write();
+        let known = queues.get(&subscription).cloned();
+        let new = known.is_none();
+        let queue = known.unwrap_or_else(|| Arc::new(Queue::new(engine, subscription)));
+        queues.insert(subscription, queue.clone());
+        drop(queues);
+        let default = new.then_some(engine.limits.destination_concurrency);
+        if let Some(workers) = workers.or(default) {
+            worker::staff(engine, &queue, workers);
+        }
+        queue
+    }
+}
+
+impl Engine {
+    /// What is counted of each subscription's deliveries, since the process started.
+    #[must_use]
+    pub fn delivery_measures(&self) -> Vec<DeliveryMeasures> {
+        let (catalogue, now) = (self.catalogue(), self.clock.now());
+        let queues = self.deliveries.queues.read();
+        let mut all: Vec<DeliveryMeasures> = queues
+            .values()
+            .map(|queue| queue.measured(catalogue.name(queue.subscription), now))
+            .collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+}
+
+/// Opens queues for what is still pending of subscriptions that the project no longer has, or
+/// whose target was a destination once.
+async fn serve_leftovers(engine: &Arc<Engine>) {
+    let catalogue = engine.catalogue();
+    for (id, (kind, _)) in &catalogue.names {
+        if *kind != ResourceKind::Subscription || engine.deliveries.queues.read().contains_key(id) {
+            continue;
+        }
+        let Ok(oldest) = durable::read(|| engine.store.oldest_delivery(*id)).await else { return };
+        if oldest.is_some() {
+            engine.deliveries.queue(engine, *id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

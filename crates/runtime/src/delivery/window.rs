@@ -1,0 +1,315 @@
+//! What of a subscription's deliveries is in memory: the few that come next, bounded.
+//!
+//! Pure: it is told what happens and says what to do. Whatever does not fit stays in the store and
+//! `behind` says from where to read it. Ids are given out before a commit, so a lower one can
+//! appear after a higher: `behind` then goes back to it.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stepbus_connect::{Failure, code};
+use stepbus_model::{DeliveryId, Limits, Timestamp};
+use stepbus_store::DeliveryRow;
+
+use super::lanes::{Lanes, Wake};
+use super::task::Task;
+
+#[derive(Debug)]
+pub(super) struct Window {
+    limit: usize,
+    bytes_limit: usize,
+    expire_batch: usize,
+    ready: VecDeque<Task>,
+    /// Bytes of the events that `ready` holds.
+    held: usize,
+    /// Their alarms rang; they are not read yet.
+    rung: VecDeque<DeliveryId>,
+    /// Ready, rung or in hand.
+    known: HashSet<DeliveryId>,
+    lanes: Lanes,
+    /// The store has ready deliveries after this one that are not in memory.
+    behind: Option<DeliveryId>,
+    reading: bool,
+    /// Left memory while a page was being read, which may still show them as ready.
+    settled: HashSet<DeliveryId>,
+    pause: Option<Pause>,
+}
+
+/// The destination takes nothing until then.
+#[derive(Debug, Clone)]
+pub(super) struct Pause {
+    pub(super) until: Timestamp,
+    pub(super) error: Arc<Failure>,
+}
+
+impl Pause {
+    /// It is down, where it could as well be only busy.
+    pub(super) fn failing(&self) -> bool {
+        self.error.code != code::THROTTLING
+    }
+}
+
+/// What a worker is to do next.
+#[derive(Debug)]
+pub(super) enum Step {
+    Deliver(Box<Task>),
+    /// Look what became of a delivery whose alarm rang.
+    Wake(DeliveryId),
+    /// Read the next page, of so many rows, after that delivery.
+    Read(DeliveryId, usize),
+    /// Too old, and the destination fails: these get no attempt any more.
+    Expire(Vec<Task>, Pause),
+    Wait(Option<Timestamp>),
+}
+
+/// Who is a lane's head once its last one left.
+#[derive(Debug)]
+pub(super) enum Passed {
+    Done,
+    /// It waits and its alarm must be set.
+    Waits(DeliveryId, Timestamp),
+    /// Another came meanwhile: look again.
+    LookAgain,
+}
+
+impl Window {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Window {
+            limit: limits.delivery_window.max(1),
+            bytes_limit: limits.delivery_window_bytes,
+            expire_batch: limits.dead_letter_batch.max(1),
+            ready: VecDeque::new(),
+            held: 0,
+            rung: VecDeque::new(),
+            known: HashSet::new(),
+            lanes: Lanes::new(limits.waiting_lanes),
+            behind: Some(DeliveryId(0)),
+            reading: false,
+            settled: HashSet::new(),
+            pause: None,
+        }
+    }
+
+    pub(super) fn no_strangers(&mut self) {
+        self.lanes.no_strangers();
+    }
+
+    pub(super) fn counts(&self) -> (usize, usize, bool) {
+        (self.known.len(), self.lanes.waiting(), self.behind.is_some())
+    }
+
+    pub(super) fn paused(&self, now: Timestamp) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| now < pause.until)
+    }
+
+    /// A pending delivery that was just committed; `newest` when no other of its lane can be
+    /// younger. Whether there is something to do now.
+    pub(super) fn offer(&mut self, mut task: Task, newest: bool) -> bool {
+        let id = task.row.id;
+        if self.known.contains(&id) {
+            return false;
+        }
+        if self.behind.is_some() || self.reading || self.ready.len() >= self.limit {
+            if !task.row.lane.is_some_and(|lane| self.lanes.queues_behind(lane, id)) {
+                self.fall_behind(DeliveryId(id.0.saturating_sub(1)));
+            }
+            return self.ready.is_empty();
+        }
+        if let Some(lane) = task.row.lane {
+            if !self.lanes.enter(lane, id, !newest) {
+                return false;
+            }
+            task.verified = !self.lanes.strangers();
+        }
+        self.push(task);
+        true
+    }
+
+    fn fall_behind(&mut self, after: DeliveryId) {
+        self.behind = Some(self.behind.map_or(after, |behind| behind.min(after)));
+    }
+
+    fn push(&mut self, mut task: Task) {
+        self.known.insert(task.row.id);
+        let bytes = task.event_bytes();
+        if self.held + bytes > self.bytes_limit {
+            task.event = None;
+        } else {
+            self.held += bytes;
+        }
+        self.ready.push_back(task);
+    }
+
+    /// An alarm rang for a delivery. False when there is no room: ring again later.
+    pub(super) fn ring(&mut self, id: DeliveryId) -> bool {
+        if self.known.contains(&id) {
+            return true;
+        }
+        if self.rung.len() >= self.limit {
+            return false;
+        }
+        self.known.insert(id);
+        self.rung.push_back(id);
+        true
+    }
+
+    pub(super) fn next(&mut self, now: Timestamp, started: Timestamp) -> Step {
+        if let Some(id) = self.rung.pop_front() {
+            return Step::Wake(id);
+        }
+        if let Some(after) = self.behind
+            && !self.reading
+            && self.ready.len() <= self.limit / 4
+        {
+            self.behind = None;
+            self.reading = true;
+            return Step::Read(after, self.limit - self.ready.len());
+        }
+        if let Some(pause) = self.paused(now).cloned() {
+            return self.next_in_pause(now, started, pause);
+        }
+        self.pause = None;
+        match self.ready.pop_front() {
+            Some(task) => {
+                self.held = self.held.saturating_sub(task.event_bytes());
+                Step::Deliver(Box::new(task))
+            }
+            None => Step::Wait(None),
+        }
+    }
+
+    /// Nothing is sent, but what is too old ends now: a pause must not keep thousands alive.
+    fn next_in_pause(&mut self, now: Timestamp, started: Timestamp, pause: Pause) -> Step {
+        let failing = pause.failing();
+        let (mut expired, mut soonest) = (Vec::new(), pause.until);
+        let mut index = 0;
+        while index < self.ready.len() && expired.len() < self.expire_batch {
+            let dies_at = self.ready[index].dies_at(failing, started);
+            if dies_at > now {
+                soonest = soonest.min(dies_at);
+                index += 1;
+            } else if let Some(task) = self.ready.remove(index) {
+                self.held = self.held.saturating_sub(task.event_bytes());
+                expired.push(task);
+            }
+        }
+        if expired.is_empty() { Step::Wait(Some(soonest)) } else { Step::Expire(expired, pause) }
+    }
+
+    /// The page that [`Step::Read`] asked for; `cursor` when there is more after it.
+    pub(super) fn page(&mut self, page: Vec<Task>, cursor: Option<DeliveryId>) {
+        for task in page {
+            let id = task.row.id;
+            if self.known.contains(&id) || self.settled.contains(&id) {
+                continue;
+            }
+            // The store gives heads only, so what it gives is a head unless memory knows better.
+            if task.row.lane.is_some_and(|lane| !self.lanes.enter(lane, id, true)) {
+                continue;
+            }
+            self.push(task);
+        }
+        self.settled.clear();
+        self.reading = false;
+        if let Some(cursor) = cursor {
+            self.fall_behind(cursor);
+        }
+    }
+
+    /// A rung delivery was read. None: it is not its turn.
+    pub(super) fn woken(&mut self, mut task: Task) -> Option<Task> {
+        let Some(lane) = task.row.lane else { return Some(task) };
+        match self.lanes.wake(lane, task.row.id) {
+            Wake::Go => {}
+            Wake::GoIfHead => task.verified = false,
+            Wake::Behind => {
+                self.known.remove(&task.row.id);
+                return None;
+            }
+        }
+        Some(task)
+    }
+
+    /// The destination takes nothing for a while; this delivery is the next one after that.
+    /// Gives the time that this adds to the pauses so far.
+    pub(super) fn pause(&mut self, task: Task, pause: Pause, now: Timestamp) -> Duration {
+        let from = self.paused(now).map_or(now, |paused| paused.until);
+        let added = pause.until.since(from);
+        if pause.until >= from {
+            self.pause = Some(pause);
+        }
+        self.put_back(task);
+        added
+    }
+
+    pub(super) fn put_back(&mut self, task: Task) {
+        self.held += task.event_bytes();
+        self.ready.push_front(task);
+    }
+
+    /// A delivery left memory: it ended, or it waits, as the store says by now.
+    pub(super) fn settle(&mut self, id: DeliveryId) {
+        self.known.remove(&id);
+        if self.reading {
+            self.settled.insert(id);
+        }
+    }
+
+    /// The lane's head waits. False when another may have come before it: look.
+    pub(super) fn park(&mut self, lane: i64, head: DeliveryId) -> bool {
+        if self.lanes.take_more(lane) {
+            return false;
+        }
+        self.lanes.wait(lane, head);
+        true
+    }
+
+    /// Whoever has the lane's head in hand looks at the store once it leaves.
+    pub(super) fn look_behind(&mut self, lane: i64, id: DeliveryId) {
+        self.lanes.queues_behind(lane, id);
+    }
+
+    pub(super) fn take_more(&mut self, lane: i64) -> bool {
+        self.lanes.take_more(lane)
+    }
+
+    /// The lane's head left; `head` is the first one live now, as far as was looked.
+    pub(super) fn pass_on(
+        &mut self,
+        lane: i64,
+        head: Option<Task>,
+        more: bool,
+        now: Timestamp,
+    ) -> Passed {
+        let Some(task) = head else {
+            if self.lanes.take_more(lane) {
+                return Passed::LookAgain;
+            }
+            self.lanes.leave(lane);
+            return Passed::Done;
+        };
+        let id = task.row.id;
+        if let Some(due) = waits(&task.row, now) {
+            if self.lanes.take_more(lane) {
+                return Passed::LookAgain;
+            }
+            self.lanes.wait(lane, id);
+            return Passed::Waits(id, due);
+        }
+        if self.known.contains(&id) {
+            // Its alarm rang already; it goes on from there.
+            self.lanes.wait(lane, id);
+            return Passed::Done;
+        }
+        self.lanes.take(lane, id, more);
+        self.push(task);
+        Passed::Done
+    }
+}
+
+/// Until when a delivery waits. One that waits for ever is blocked: that is looked at again
+/// whenever it is met.
+pub(super) fn waits(row: &DeliveryRow, now: Timestamp) -> Option<Timestamp> {
+    row.due.filter(|due| *due > now && *due < Timestamp::MAX)
+}

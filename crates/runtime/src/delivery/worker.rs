@@ -1,0 +1,43 @@
+//! Workers: long-lived tasks, as many a queue as its destination takes calls at once.
+
+use std::sync::Arc;
+
+use super::attempt;
+use super::durable::Stopped;
+use super::queue::Queue;
+use super::window::Step;
+use crate::engine::Engine;
+
+/// Gives the queue as many workers as are wanted; those too many leave by themselves.
+pub(super) fn staff(engine: &Arc<Engine>, queue: &Arc<Queue>, wanted: usize) {
+    for _ in 0..queue.hire(wanted) {
+        let (engine, queue) = (engine.clone(), queue.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = engine.stopped() => {}
+                // The store is closed: there is nothing to keep and nobody to tell.
+                Err(Stopped) | Ok(()) = work(&engine, &queue) => {}
+            }
+        });
+    }
+}
+
+async fn work(engine: &Arc<Engine>, queue: &Queue) -> Result<(), Stopped> {
+    queue.look_around(engine).await?;
+    while let Some(step) = queue.next(engine).await {
+        match step {
+            Step::Deliver(task) => attempt::deliver(engine, queue, *task).await?,
+            Step::Read(after, limit) => queue.refill(engine, after, limit).await?,
+            Step::Expire(tasks, pause) => {
+                attempt::expire(engine, queue, tasks, &pause).await?;
+            }
+            Step::Wake(id) => {
+                if let Some(task) = queue.wake(engine, id).await? {
+                    queue.resume(task);
+                }
+            }
+            Step::Wait(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -427,3 +427,40 @@ fn describe(c: char) -> String {
         format!("'{c}' (code {code})")
     }
 }
+
+/// Whether the text is a number and nothing else.
+pub(crate) fn is_number(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let whole = leading_digits(text);
+    if whole == 0 || (whole > 1 && text[0] == b'0') {
+        return false;
+    }
+    let mut rest = &text[whole..];
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let digits = leading_digits(fraction);
+        if digits == 0 {
+            return false;
+        }
+        rest = &fraction[digits..];
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let exponent = match exponent {
+            [b'+' | b'-', digits @ ..] => digits,
+            digits => digits,
+        };
+        let digits = leading_digits(exponent);
+        return digits > 0 && digits == exponent.len();
+    }
+    rest.is_empty()
+}
+
+fn leading_digits(text: &[u8]) -> usize {
+    text.iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// What a string stands for, given what is between its quotes.
+pub(crate) fn unescape(inside: &[u8]) -> std::result::Result<String, String> {
+    let text = std::str::from_utf8(inside).map_err(|_| "it is not UTF-8".to_owned())?;
+    let quoted = format!("{text}\"");
+    Reader::new(&quoted, 1).read_string().map_err(|e| e.message)
+}

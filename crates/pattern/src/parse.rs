@@ -7,6 +7,7 @@ use stepbus_model::Limits;
 use crate::complexity;
 use crate::error::InvalidPattern;
 use crate::json::{Reader, SyntaxError, Token};
+use crate::matcher::MOST_CONDITIONS;
 use crate::operator;
 use crate::term::{Condition, Conjunction, Term};
 use crate::value::{IpAddress, IpRange, Number};
@@ -52,6 +53,11 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Result<Vec<Conjunction>, Inv
     parser.next()?;
     for conjunction in &mut conjunctions {
         conjunction.sort_by(|a, b| a.path.encode_utf16().cmp(b.path.encode_utf16()));
+    }
+    if conjunctions.iter().any(|conjunction| conjunction.len() > MOST_CONDITIONS) {
+        return Err(InvalidPattern::anywhere(format!(
+            "Rule is too complex - at most {MOST_CONDITIONS} fields can be asked for together"
+        )));
     }
     complexity::check(&conjunctions, limits.pattern_complexity)?;
     Ok(conjunctions)

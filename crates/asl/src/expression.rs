@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepbus_expr::{Env, EvalLimits, Jsonata, Scope, Template};
+use stepbus_expr::{Env, EvalLimits, Jsonata, Roots, Scope, Template};
 
 use crate::diagnostic::{At, NO_DOLLAR, Problems};
 use crate::fault::Fault;
@@ -61,9 +61,11 @@ pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Op
 
 /// Compiles a JSONPath payload template.
 pub(crate) fn payload(value: &Value, at: &At, problems: &mut Problems<'_>) -> Option<Expression> {
-    Payload::compile(value, at, problems).map(|payload| match payload.constant() {
-        Some(constant) => Expression::Constant(constant),
-        None => Expression::Payload(payload),
+    let payload = Payload::compile(value, at, problems)?;
+    Some(if payload.is_constant() {
+        Expression::constant(value.clone())
+    } else {
+        Expression::Payload(payload)
     })
 }
 
@@ -177,8 +179,13 @@ impl<'a> Frame<'a> {
         self
     }
 
-    pub(crate) fn variable(&self, name: &str) -> Option<&'a Value> {
-        self.variables.iter().rev().find(|(known, _)| &**known == name).map(|(_, value)| &**value)
+    /// Runs `work` with what the roots of paths stand for.
+    pub(crate) fn with_roots<T>(&self, context: bool, work: impl FnOnce(Roots<'_>) -> T) -> T {
+        let variables = |name: &str| {
+            self.variables.iter().rev().find(|(known, _)| &**known == name).map(|(_, v)| &**v)
+        };
+        let context = if context { self.context.value() } else { &Value::Null };
+        work(Roots { input: self.input, context, variables: &variables })
     }
 
     fn scope(&self, context: bool) -> &Scope<'a> {

@@ -18,6 +18,7 @@ pub mod map;
 mod paths;
 mod program;
 mod thread;
+mod validate;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use execution::{Execution, SEMANTICS, SnapshotError};
@@ -28,3 +29,4 @@ pub use io::{
     TimerKind, Visit, WorkflowType,
 };
 pub use program::Program;
+pub use validate::{refusal, validate};

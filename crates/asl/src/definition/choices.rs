@@ -76,7 +76,7 @@ impl Builder<'_> {
                 (self.condition(&fields, scope), output)
             }
             Language::JsonPath => {
-                let test = choice::Comparison::parse(&fields, true, &mut self.problems);
+                let test = choice::Comparison::parse(&fields, &mut self.problems);
                 (test.map(Test::Compare), None)
             }
         };

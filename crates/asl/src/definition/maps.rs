@@ -8,7 +8,7 @@ use super::Builder;
 use super::fields::{Fields, In, Known};
 use super::model::{Batcher, Distributed, Kind, Language, MapState, Processor, Reader, Writer};
 use super::values::Scope;
-use crate::diagnostic::{DUPLICATE_LABEL, INVALID_LABEL};
+use crate::diagnostic::{DUPLICATE_LABEL, INVALID_LABEL, SCHEMA};
 use crate::expression::Expression;
 use crate::io::WorkflowType;
 use crate::program::Program;
@@ -75,11 +75,8 @@ const WRITER: Known = &[
     ("Arguments", In::Jsonata),
     ("Parameters", In::JsonPath),
 ];
-/// Fields that mean something for a distributed Map only.
-const DISTRIBUTED: &[&str] = &[
-    "ItemReader",
-    "ItemBatcher",
-    "ResultWriter",
+const REFUSED_INLINE: &[&str] = &["ItemReader", "ItemBatcher", "ResultWriter"];
+const UNUSED_INLINE: &[&str] = &[
     "Label",
     "ToleratedFailureCount",
     "ToleratedFailureCountPath",
@@ -128,12 +125,7 @@ impl Builder<'_> {
         let processor = fields.object(name, &mut self.problems)?;
         let (distributed, execution_type) = self.processor_config(&processor, scope);
         if !distributed {
-            for field in DISTRIBUTED.iter().filter(|field| fields.has(field)) {
-                let message = format!("Field '{field}' is not supported");
-                self.problems
-                    .schema(&fields.at, message)
-                    .hint("set `ProcessorConfig: { Mode: DISTRIBUTED }` in the ItemProcessor");
-            }
+            self.only_distributed(fields);
             return self.inline_processor(&processor).map(|start| Processor::Inline { start });
         }
         if self.workflow_type == WorkflowType::Express {
@@ -158,6 +150,19 @@ impl Builder<'_> {
             tolerated_count,
             tolerated_percentage,
         })))
+    }
+
+    /// What an inline Map has no use for. AWS takes some of it in silence.
+    fn only_distributed(&mut self, fields: &Fields<'_>) {
+        const HINT: &str = "set `ProcessorConfig: { Mode: DISTRIBUTED }` in the ItemProcessor";
+        for field in REFUSED_INLINE.iter().filter(|field| fields.has(field)) {
+            let message = format!("Field '{field}' is not supported");
+            self.problems.schema(&fields.at, message).hint(HINT);
+        }
+        for field in UNUSED_INLINE.iter().filter(|field| fields.has(field)) {
+            let message = format!("Field '{field}' has no effect in an inline Map");
+            self.problems.warning(SCHEMA, &fields.at(field), message).hint(HINT);
+        }
     }
 
     fn processor_config(&mut self, processor: &Fields<'_>, scope: Scope) -> (bool, WorkflowType) {

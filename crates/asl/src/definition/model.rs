@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use stepbus_expr::Path;
 
 use crate::expression::Expression;
 use crate::io::{Integration, WorkflowType};
@@ -67,14 +68,8 @@ pub(crate) enum ResultPath {
     Replace,
     /// `null`: the result is dropped.
     Discard,
-    /// A reference path, as its steps.
-    Into(Vec<PathStep>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum PathStep {
-    Member(String),
-    Index(usize),
+    /// A reference path.
+    Into(Path),
 }
 
 #[derive(Debug)]

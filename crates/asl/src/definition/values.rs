@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use stepbus_expr::{Path, Root};
 use stepbus_model::Timestamp;
 
 use super::fields::{Fields, expected, whole};
-use super::model::{Language, PathStep, ResultPath};
+use super::model::{Language, ResultPath};
 use super::{Builder, MAX_SECONDS};
 use crate::diagnostic::{At, Problems};
 use crate::expression::{self, Expression, is_expression};
@@ -166,7 +167,12 @@ impl Builder<'_> {
     pub(super) fn path(&mut self, name: &str, fields: &Fields<'_>) -> Option<Expression> {
         match fields.get(name)? {
             Value::Null => Some(Expression::constant(Value::Object(Map::new()))),
-            Value::String(text) => expression::path(text, &fields.at(name), &mut self.problems),
+            Value::String(text) => {
+                let path = expression::path(text, &fields.at(name), &mut self.problems)?;
+                let whole = matches!(&path, Expression::Path(path) if path.is_input());
+                let drops = matches!(name, "InputPath" | "OutputPath" | "ItemsPath");
+                (!whole || !drops).then_some(path)
+            }
             other => {
                 self.problems.schema(&fields.at(name), expected("String", other));
                 None
@@ -197,10 +203,11 @@ impl Builder<'_> {
         match fields.get("ResultPath") {
             None => ResultPath::Replace,
             Some(Value::Null) => ResultPath::Discard,
-            Some(Value::String(text)) => match reference_path(text) {
-                Some(steps) if steps.is_empty() => ResultPath::Replace,
-                Some(steps) => ResultPath::Into(steps),
-                None => {
+            Some(Value::String(text)) => match Path::parse(text) {
+                Ok(path) if path.is_reference() && *path.root() == Root::Input => {
+                    if path.is_root() { ResultPath::Replace } else { ResultPath::Into(path) }
+                }
+                _ => {
                     let message = format!(
                         "Value is not a Reference Path: Illegal character or operator in '{text}'"
                     );
@@ -227,36 +234,6 @@ pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
         return None;
     }
     Timestamp::parse(text).ok()
-}
-
-/// The steps of `$.a.b[0]['c d']`; none when the text is no reference path.
-pub(crate) fn reference_path(text: &str) -> Option<Vec<PathStep>> {
-    let mut rest = text.strip_prefix('$')?;
-    let mut steps = Vec::new();
-    while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix('.') {
-            let end = after.find(['.', '[']).unwrap_or(after.len());
-            let name = &after[..end];
-            if name.is_empty() || name.contains(['*', '@', '?', '(', ')', ',', ':']) {
-                return None;
-            }
-            steps.push(PathStep::Member(name.to_owned()));
-            rest = &after[end..];
-        } else {
-            let inside = rest.strip_prefix('[')?;
-            let quote = inside.chars().next()?;
-            if quote == '\'' || quote == '"' {
-                let (name, after) = inside[1..].split_once(&format!("{quote}]"))?;
-                steps.push(PathStep::Member(name.to_owned()));
-                rest = after;
-            } else {
-                let (index, after) = inside.split_once(']')?;
-                steps.push(PathStep::Index(index.parse().ok()?));
-                rest = after;
-            }
-        }
-    }
-    Some(steps)
 }
 
 fn check_variable(name: &str, at: &At, problems: &mut Problems<'_>) {

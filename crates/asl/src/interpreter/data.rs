@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use stepbus_expr::Env;
 
 use super::context::{Item, context};
 use super::size::exceeds;
 use super::{Flow, Run, events};
 use crate::chance::{Point, seed};
-use crate::definition::model::{Language, PathStep, ResultPath, State, Target};
+use crate::definition::model::{Language, ResultPath, State, Target};
 use crate::expression::{Expression, Frame, LazyContext, Variable};
 use crate::fault::{DATA_LIMIT, Fault};
 use crate::thread::{Activity, Parent, Thread};
@@ -245,41 +245,14 @@ pub(super) fn merge(
     match path {
         ResultPath::Replace => Ok(result),
         ResultPath::Discard => Ok(Arc::clone(input)),
-        ResultPath::Into(steps) => {
+        ResultPath::Into(path) => {
             let mut merged = (**input).clone();
-            let shown = show(steps);
-            let place = place(&mut merged, steps).ok_or_else(|| {
-                let cause = format!("Unable to apply ReferencePath {shown} to input {input}");
-                Fault::named("States.ResultPathMatchFailure", cause)
+            path.set(&mut merged, Arc::unwrap_or_clone(result)).map_err(|error| {
+                Fault::named("States.ResultPathMatchFailure", error.to_string())
             })?;
-            *place = Arc::unwrap_or_clone(result);
             Ok(Arc::new(merged))
         }
     }
-}
-
-/// The place that the steps lead to, made where objects lack it.
-fn place<'v>(root: &'v mut Value, steps: &[PathStep]) -> Option<&'v mut Value> {
-    let mut at = root;
-    for step in steps {
-        at = match step {
-            PathStep::Member(name) => {
-                if at.is_null() {
-                    *at = Value::Object(Map::new());
-                }
-                at.as_object_mut()?.entry(name.as_str()).or_insert(Value::Null)
-            }
-            PathStep::Index(index) => at.as_array_mut()?.get_mut(*index)?,
-        };
-    }
-    Some(at)
-}
-
-fn show(steps: &[PathStep]) -> String {
-    steps.iter().fold("$".to_owned(), |text, step| match step {
-        PathStep::Member(name) => format!("{text}.{name}"),
-        PathStep::Index(index) => format!("{text}[{index}]"),
-    })
 }
 
 /// The items of a Map state, which must be an array or, with its members as items, an object.

@@ -124,7 +124,7 @@ impl Run<'_> {
             (Some(rule), _) => (rule.next, Some((rule.output.as_ref(), rule.assign.as_ref()))),
             (None, Some(default)) => (default, None),
             (None, None) => {
-                let cause = "Failed to transition out of the state. The state's choice rules do not match the input, and it has no Default.";
+                let cause = "Failed to transition out of the state. The state does not point to a next state.";
                 return Err(Fault::named(NO_CHOICE, cause));
             }
         };

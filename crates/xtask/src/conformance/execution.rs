@@ -1,0 +1,70 @@
+//! Recorded executions: run on a clock that is moved by hand, with stand-ins for functions.
+
+mod compare;
+mod world;
+
+use serde_json::Value;
+use stepbus_asl::{Outcome, Program, WorkflowType, history};
+use stepbus_document::Document;
+
+use self::world::World;
+
+/// Runs one case.
+///
+/// # Errors
+/// What was expected beside what came out, where they differ.
+pub(crate) fn run_case(case: &Value) -> Result<(), String> {
+    let kind = match case["type"].as_str() {
+        Some("EXPRESS") => WorkflowType::Express,
+        _ => WorkflowType::Standard,
+    };
+    let definition = match &case["definition"] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let document = Document::parse(&definition).map_err(|error| error.to_string())?;
+    let program = Program::parse(&document, kind).map_err(|problems| {
+        let list: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        format!("the definition was refused:\n{}", list.join("\n"))
+    })?;
+    let mut world = World::of(case);
+    let waits = case["expect"]["status"] == "RUNNING";
+    let ended = world.run(&program, case["input"].clone(), kind, waits);
+    let events = history(&program, world.journal);
+    let told: Vec<Value> = events.iter().map(stepbus_asl::HistoryEvent::to_value).collect();
+    let recorded = case["history"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+    // A recording of a history alone names no status.
+    if !waits || recorded.is_empty() {
+        check_end(&case["expect"], ended.as_ref())?;
+    }
+    compare::histories(recorded, &told)
+}
+
+fn check_end(expected: &Value, actual: Option<&Outcome>) -> Result<(), String> {
+    let (status, output, error, cause) = match actual {
+        None => ("RUNNING", Value::Null, None, None),
+        Some(Outcome::Succeeded(output)) => ("SUCCEEDED", (**output).clone(), None, None),
+        Some(Outcome::Failed(failure)) => {
+            ("FAILED", Value::Null, failure.error.clone(), failure.cause.clone())
+        }
+        Some(Outcome::TimedOut(failure)) => {
+            ("TIMED_OUT", Value::Null, failure.error.clone(), failure.cause.clone())
+        }
+        Some(Outcome::Aborted(failure)) => {
+            ("ABORTED", Value::Null, failure.error.clone(), failure.cause.clone())
+        }
+    };
+    let text = |text: Option<String>| text.map_or(Value::Null, Value::from);
+    let actual = [
+        ("status", Value::from(status)),
+        ("output", output),
+        ("error", text(error)),
+        ("cause", text(cause)),
+    ];
+    for (name, actual) in actual {
+        if !compare::same(&expected[name], &actual) {
+            return Err(format!("{name}\nexpected: {}\nactual:   {actual}", expected[name]));
+        }
+    }
+    Ok(())
+}

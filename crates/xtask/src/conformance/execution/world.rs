@@ -1,0 +1,243 @@
+//! What stands around an execution while a case runs: a clock, functions, map runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stepbus_asl::{
+    Bounds, Command, Execution, Failure, Input, MapItem, MapRunOutcome, MapRunSpec, MapSource,
+    Outcome, Program, RunTask, Start, TaskId, Timer, WorkflowType, map,
+};
+use stepbus_model::{Limits, Timestamp};
+
+/// 2024-03-17, when most cases were recorded.
+const BEGIN: Timestamp = Timestamp(1_710_673_798_000);
+const MACHINE: &str = "arn:aws:states:us-east-1:111111111111:stateMachine:machine";
+
+/// What a function does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Function {
+    Echo,
+    Raise,
+    /// Answers with more than a state may hold.
+    Large,
+    /// Does not answer in time.
+    Slow,
+    Hello,
+}
+
+pub(super) struct World {
+    now: Timestamp,
+    timers: BTreeMap<Timer, Timestamp>,
+    functions: BTreeMap<String, Function>,
+    pub(super) journal: Vec<(Timestamp, Input)>,
+}
+
+impl World {
+    pub(super) fn of(case: &Value) -> World {
+        let handlers = case["lambda_handlers"].as_array();
+        let functions = handlers
+            .into_iter()
+            .flatten()
+            .filter_map(|handler| {
+                let name = handler[0].as_str()?;
+                Some((name.to_owned(), function(handler[1].as_str()?)))
+            })
+            .collect();
+        World { functions, ..World::new() }
+    }
+
+    fn new() -> World {
+        World {
+            now: BEGIN,
+            timers: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            journal: Vec::new(),
+        }
+    }
+
+    /// Runs to the end, or until only timers are left when the recording ends there.
+    pub(super) fn run(
+        &mut self,
+        program: &Program,
+        input: Value,
+        workflow_type: WorkflowType,
+        stops_at_timers: bool,
+    ) -> Option<Outcome> {
+        self.execute(program, start(input, workflow_type, None), stops_at_timers)
+    }
+
+    fn execute(
+        &mut self,
+        program: &Program,
+        start: Start,
+        stops_at_timers: bool,
+    ) -> Option<Outcome> {
+        self.journal.push((self.now, Input::Started(Box::new(start.clone()))));
+        let (mut execution, commands) = Execution::begin(program, self.now, start);
+        let mut answers = self.perform(program, commands);
+        while execution.outcome().is_none() {
+            let input = match answers.pop() {
+                Some(input) => input,
+                None if stops_at_timers => break,
+                None => self.next_timer()?,
+            };
+            if !execution.expects(&input) {
+                continue;
+            }
+            self.journal.push((self.now, input.clone()));
+            let commands = execution.apply(program, self.now, input);
+            let mut more = self.perform(program, commands);
+            more.append(&mut answers);
+            answers = more;
+        }
+        execution.outcome().cloned()
+    }
+
+    fn next_timer(&mut self) -> Option<Input> {
+        let (timer, at) = self.timers.iter().min_by_key(|(timer, at)| (**at, timer.visit))?;
+        let (timer, at) = (*timer, *at);
+        self.timers.remove(&timer);
+        self.now = self.now.max(at);
+        Some(Input::TimerFired { timer })
+    }
+
+    /// Does what is asked for; the answers come last first.
+    fn perform(&mut self, program: &Program, commands: Vec<Command>) -> Vec<Input> {
+        let mut answers = Vec::new();
+        for command in commands {
+            match command {
+                Command::RunTask(task) => answers.extend(self.call(&task)),
+                Command::SetTimer { timer, at } => {
+                    self.timers.insert(timer, at);
+                }
+                Command::ClearTimer { timer } => {
+                    self.timers.remove(&timer);
+                }
+                Command::StartMapRun(spec) => {
+                    let outcome = self.map_run(program, &spec);
+                    answers.push(Input::MapRunEnded { visit: spec.visit, outcome });
+                }
+                Command::CancelTask { .. } | Command::StopMapRun { .. } | Command::End(_) => {}
+            }
+        }
+        answers.reverse();
+        answers
+    }
+
+    fn call(&self, run: &RunTask) -> Option<Input> {
+        let task = run.task;
+        if let Some((_, name)) = run.resource.split_once(":function:") {
+            return self.invoke(task, name, &run.arguments, |output| output);
+        }
+        if run.resource.ends_with(":lambda:invoke") {
+            let name = run.arguments["FunctionName"].as_str()?;
+            let name = name.rsplit(':').next()?;
+            let payload = run.arguments.get("Payload").cloned().unwrap_or_else(|| json!({}));
+            return self.invoke(task, name, &payload, |output| {
+                json!({
+                    "ExecutedVersion": "$LATEST",
+                    "Payload": output,
+                    "SdkHttpMetadata": {},
+                    "SdkResponseMetadata": {},
+                    "StatusCode": 200,
+                })
+            });
+        }
+        let cause = format!("no stand-in for {}", run.resource);
+        Some(Input::TaskFailed { task, failure: Failure::new("Unavailable", cause) })
+    }
+
+    fn invoke(
+        &self,
+        task: TaskId,
+        name: &str,
+        payload: &Value,
+        wrap: impl Fn(Value) -> Value,
+    ) -> Option<Input> {
+        let output = match self.functions.get(name).copied().unwrap_or(Function::Echo) {
+            Function::Slow => return None,
+            Function::Raise => {
+                let cause = json!({
+                    "errorMessage": "Some exception was raised.",
+                    "errorType": "Exception",
+                });
+                let failure = Failure::new("Exception", cause.to_string());
+                return Some(Input::TaskFailed { task, failure });
+            }
+            Function::Large => Value::from("x".repeat(Limits::AWS.payload_bytes)),
+            Function::Hello => Value::from("HelloWorld!"),
+            Function::Echo => payload.clone(),
+        };
+        Some(Input::TaskSucceeded { task, output: Arc::new(wrap(output)) })
+    }
+
+    fn map_run(&mut self, program: &Program, spec: &MapRunSpec) -> MapRunOutcome {
+        let MapSource::Items(items) = &spec.source else {
+            let cause = "no stand-in for item readers";
+            return MapRunOutcome::Failed(Failure::new("States.ItemReaderFailed", cause));
+        };
+        let Some(processor) = program.processor(&spec.state_path) else {
+            return MapRunOutcome::Failed(Failure::default());
+        };
+        let items = items.as_array().cloned().unwrap_or_default();
+        let mut counts = map::MapCounts { total: items.len() as u64, failed: 0 };
+        let mut outputs = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let (index, item) = (index as u64, Arc::new(item));
+            let input = program.map_item_input(&spec.state_path, &spec.scope, index, &item);
+            let input = match input {
+                Ok(input) => input,
+                Err(failure) => return MapRunOutcome::Failed(failure),
+            };
+            let item = MapItem { index, value: item, key: None, source: None };
+            let start = start((*input).clone(), spec.execution_type, Some(item));
+            let mut child = World { functions: self.functions.clone(), ..World::new() };
+            match child.execute(&processor, start, false) {
+                Some(Outcome::Succeeded(output)) => outputs.push((*output).clone()),
+                _ => counts.failed += 1,
+            }
+        }
+        self.now = self.now.plus(Duration::from_secs(1));
+        if map::exceeds_tolerance(
+            counts,
+            spec.tolerated_failure_count,
+            spec.tolerated_failure_percentage,
+        ) {
+            return MapRunOutcome::Failed(map::tolerance_exceeded());
+        }
+        MapRunOutcome::Succeeded(Arc::new(Value::Array(outputs)))
+    }
+}
+
+fn start(input: Value, workflow_type: WorkflowType, map_item: Option<MapItem>) -> Start {
+    Start {
+        input: Arc::new(input),
+        execution_arn: "arn:aws:states:us-east-1:111111111111:execution:machine:run".into(),
+        execution_name: "run".into(),
+        state_machine_arn: MACHINE.into(),
+        state_machine_name: "machine".into(),
+        role_arn: Some("snf_role_arn".into()),
+        seed: 7,
+        workflow_type,
+        map_item,
+        bounds: Bounds::from(&Limits::AWS),
+    }
+}
+
+/// Handlers are known by the names of their files.
+fn function(path: &str) -> Function {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    if file.starts_with("raise") {
+        Function::Raise
+    } else if file.starts_with("large") {
+        Function::Large
+    } else if file.starts_with("wait") {
+        Function::Slow
+    } else if file.starts_with("return_bytes") {
+        Function::Hello
+    } else {
+        Function::Echo
+    }
+}

@@ -140,3 +140,11 @@ fn templates() {
     let pointers: Vec<&str> = errors.iter().map(|(pointer, _)| pointer.as_str()).collect();
     assert_eq!(pointers, ["/a~1b/0", "/c"]);
 }
+
+#[test]
+fn a_time_without_a_day_is_of_today() {
+    check("$toMillis('13:45', '[H]:[m]')", json!(1_699_969_500_000_i64));
+    check("$toMillis('05', '[m01]')", json!(1_699_999_500_000_i64));
+    check("$toMillis('2020', '[Y]')", json!(1_577_836_800_000_i64));
+    check("$toMillis('2023-11-14T22:13:20.125Z')", json!(1_700_000_000_125_i64));
+}

@@ -12,8 +12,19 @@ use crate::hash;
 use crate::random::{Draws, Env, unit_from_seed};
 
 /// Functions given to an evaluator when an expression names them.
-const OURS: &[&str] =
-    &["eval", "hash", "millis", "now", "parse", "partition", "random", "range", "shuffle", "uuid"];
+const OURS: &[&str] = &[
+    "eval",
+    "hash",
+    "millis",
+    "now",
+    "parse",
+    "partition",
+    "random",
+    "range",
+    "shuffle",
+    "toMillis",
+    "uuid",
+];
 
 /// JSONata's own functions.
 const BUILT_IN: &[&str] = &[
@@ -111,6 +122,9 @@ pub(crate) fn register(
         "shuffle" => {
             evaluator.register_fn_override(name, move |args: &[JValue]| shuffle(&draws, args))
         }
+        "toMillis" => {
+            evaluator.register_fn_override(name, move |args: &[JValue]| to_millis(env, args))
+        }
         "uuid" => evaluator.register_fn(name, move |args: &[JValue]| {
             exactly("uuid", args, 0)?;
             Ok(JValue::string(draws.uuid()))
@@ -156,13 +170,67 @@ fn now(env: Env, args: &[JValue]) -> HostFnResult {
     // A picture and a time zone mean to `$now` what they mean to `$fromMillis`.
     let mut given = vec![AstNode::Number(env.now.0 as f64)];
     for (index, arg) in args.iter().enumerate() {
-        given.push(match arg {
-            JValue::String(text) => AstNode::String(text.to_string()),
-            JValue::Undefined => AstNode::Undefined,
-            _ => return Err(mismatch(index + 1, "now")),
-        });
+        given.push(text_or_nothing("now", index, arg)?);
     }
-    let call = AstNode::Function { name: "fromMillis".to_owned(), args: given, is_builtin: true };
+    call_built_in("fromMillis", given)
+}
+
+/// What a picture leaves out before its first part, such as the day of a time, comes from now.
+fn to_millis(env: Env, args: &[JValue]) -> HostFnResult {
+    let mut given = Vec::with_capacity(args.len());
+    for (index, arg) in args.iter().enumerate() {
+        given.push(text_or_nothing("toMillis", index, arg)?);
+    }
+    if let [AstNode::String(text), AstNode::String(picture), ..] = &mut given[..] {
+        let missing = missing_parts(picture);
+        if !missing.is_empty() {
+            let now = vec![AstNode::Number(env.now.0 as f64), AstNode::String(missing.clone())];
+            if let JValue::String(now) = call_built_in("fromMillis", now)? {
+                text.insert_str(0, &now);
+                picture.insert_str(0, &missing);
+            }
+        }
+    }
+    call_built_in("toMillis", given)
+}
+
+/// A picture of the parts that stand before the first one of `picture`, year first.
+fn missing_parts(picture: &str) -> String {
+    const PARTS: [(&[char], &str); 7] = [
+        (&['Y', 'X'], "[Y0001]-"),
+        (&['M', 'd', 'W', 'x', 'w'], "[M01]-"),
+        (&['D', 'F'], "[D01]-"),
+        (&['H', 'h', 'P'], "[H01]-"),
+        (&['m'], "[m01]-"),
+        (&['s'], "[s01]-"),
+        (&['f'], ""),
+    ];
+    let mut named = Vec::new();
+    let mut rest = picture;
+    while let Some(start) = rest.find('[') {
+        rest = &rest[start + 1..];
+        match rest.strip_prefix('[') {
+            Some(after) => rest = after,
+            None => named.extend(rest.trim_start().chars().next()),
+        }
+    }
+    let has = |letters: &[char]| named.iter().any(|part| letters.contains(part));
+    match PARTS.iter().position(|(letters, _)| has(letters)) {
+        Some(first) => PARTS[..first].iter().map(|(_, part)| *part).collect(),
+        None => String::new(),
+    }
+}
+
+fn text_or_nothing(name: &str, index: usize, value: &JValue) -> Result<AstNode, EvaluatorError> {
+    match value {
+        JValue::String(text) => Ok(AstNode::String(text.to_string())),
+        JValue::Undefined => Ok(AstNode::Undefined),
+        _ => Err(mismatch(index + 1, name)),
+    }
+}
+
+fn call_built_in(name: &str, args: Vec<AstNode>) -> HostFnResult {
+    let call = AstNode::Function { name: name.to_owned(), args, is_builtin: true };
     Evaluator::new().evaluate(&call, &JValue::Undefined)
 }
 

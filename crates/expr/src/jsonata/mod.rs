@@ -15,7 +15,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use jsonata_core::ast::AstNode;
-use jsonata_core::evaluator::{Context, Evaluator, EvaluatorError, EvaluatorOptions};
+use jsonata_core::evaluator::{
+    Context, Evaluator, EvaluatorError, EvaluatorOptions, error_code_prefix,
+};
 use jsonata_core::parser::{self, ParserError};
 use jsonata_core::value::JValue;
 use serde_json::Value;
@@ -122,11 +124,7 @@ impl Jsonata {
     }
 
     fn thrown(&self, error: &EvaluatorError) -> EvalError {
-        let code = error.code().map(str::to_owned);
-        let message = match &code {
-            Some(code) => error.message()[code.len() + 1..].trim_start().to_owned(),
-            None => error.message().to_owned(),
-        };
+        let (code, message) = split_code(error.message());
         self.fail(match code.as_deref() {
             Some("D1011" | "D2014" | "D2015" | "U1001") => EvalErrorKind::Limit { code, message },
             // AWS names no token here.
@@ -185,17 +183,26 @@ fn compile_error(message: &str) -> CompileError {
 }
 
 fn parse_error(error: &ParserError) -> CompileError {
+    if matches!(error, ParserError::UnclosedComment) {
+        let code = Some("S0106".to_owned());
+        return CompileError { code, ..compile_error("Comment has no closing tag") };
+    }
     let text = error.to_string();
-    let text = text.strip_prefix("Invalid syntax: ").unwrap_or(&text);
-    let code = match error {
-        ParserError::UnclosedComment => {
-            return CompileError {
-                code: Some("S0106".to_owned()),
-                ..compile_error("Comment has no closing tag")
-            };
+    let (code, message) = split_code(text.strip_prefix("Invalid syntax: ").unwrap_or(&text));
+    CompileError { code, ..compile_error(&message) }
+}
+
+/// JSONata's code and the message after it. Some messages have words before the code.
+fn split_code(text: &str) -> (Option<String>, String) {
+    let start = text
+        .char_indices()
+        .map(|(index, _)| index)
+        .find(|index| error_code_prefix(&text[*index..]).is_some());
+    match start {
+        Some(start) => {
+            let message = text[start + 6..].trim_start().to_owned();
+            (Some(text[start..start + 5].to_owned()), message)
         }
-        _ => jsonata_core::evaluator::error_code_prefix(text),
-    };
-    let message = code.map_or(text, |code| text[code.len() + 1..].trim_start());
-    CompileError { code: code.map(str::to_owned), ..compile_error(message) }
+        None => (None, text.to_owned()),
+    }
 }

@@ -1,5 +1,7 @@
 //! Cases of JSONata's own suite: an expression, its data and what comes out.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 use stepbus_expr::{CompileError, Env, EvalError, Jsonata, Scope};
 use stepbus_model::Timestamp;
@@ -16,7 +18,7 @@ enum Outcome {
 ///
 /// # Errors
 /// Expected and actual outcome, where they differ.
-pub fn run_case(case: &Value) -> Result<(), String> {
+pub(crate) fn run_case(case: &Value) -> Result<(), String> {
     let actual = run(case);
     let expected = case.get("expected").unwrap_or(&Value::Null);
     let unordered = case["unordered"] == Value::Bool(true);
@@ -81,4 +83,33 @@ fn equal(expected: &Value, actual: &Value, unordered: bool) -> bool {
         }
         _ => expected == actual,
     }
+}
+
+/// A line of cases with each `\\uD800`-like escape that has no partner replaced: half a character
+/// is text in JavaScript, but not here.
+pub(crate) fn readable(line: &str) -> Cow<'_, str> {
+    if !line.contains("\\ud") {
+        return Cow::Borrowed(line);
+    }
+    let mut text = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = rest.find('\\') {
+        text.push_str(&rest[..start]);
+        rest = &rest[start..];
+        let (length, escape) = match (surrogate(rest), rest.get(6..).and_then(surrogate)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, &rest[..12]),
+            (Some(_), _) => (6, "\\ufffd"),
+            (None, _) => (2, rest.get(..2).unwrap_or(rest)),
+        };
+        text.push_str(escape);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
+}
+
+/// The half of a character that an escape at the start of `text` stands for.
+fn surrogate(text: &str) -> Option<u32> {
+    let code = u32::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()?;
+    (0xd800..=0xdfff).contains(&code).then_some(code)
 }

@@ -1,5 +1,8 @@
 //! Runs recorded cases and counts those whose outcome is the recorded one.
 
+mod definition;
+mod execution;
+mod jsonata;
 mod patterns;
 
 use std::fs;
@@ -73,7 +76,7 @@ fn run_file(file: &Path, arguments: &Arguments) -> anyhow::Result<Count> {
     let mut count = Count::default();
     let mut failures = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let case: Value = serde_json::from_str(line)
+        let case: Value = serde_json::from_str(&jsonata::readable(line))
             .with_context(|| format!("{} line {}", file.display(), i + 1))?;
         if arguments.skip_needs && lacks_service(&case) {
             count.skipped += 1;
@@ -103,6 +106,10 @@ fn run_file(file: &Path, arguments: &Arguments) -> anyhow::Result<Count> {
 fn run_case(case: &Value) -> Outcome {
     match case["kind"].as_str().unwrap_or_default() {
         "match" | "compile" => patterns::run_case(case),
+        "execution" => execution::run_case(case),
+        "invalid_definition" => definition::run_invalid(case),
+        "jsonata" => jsonata::run_case(case),
+        "validate" => definition::run_validate(case),
         kind => Err(format!("no runner for cases of kind {kind:?}")),
     }
 }

@@ -30,7 +30,7 @@ pub struct Document(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    source: Box<str>,
+    source: Arc<str>,
     value: Value,
     root: Arc<Mark>,
 }
@@ -106,6 +106,13 @@ impl Document {
         self.0.root.pointer_at(position)
     }
 
+    /// The value at a pointer as a document of its own, whose places are those of this one.
+    pub fn part(&self, pointer: &str) -> Option<Document> {
+        let value = self.0.value.pointer(pointer)?.clone();
+        let root = Arc::new(self.0.root.find(pointer).clone());
+        Some(Document(Arc::new(Inner { source: Arc::clone(&self.0.source), value, root })))
+    }
+
     /// The same document with each text value for which `change` gives another replaced; keys
     /// and places stay.
     pub fn map_texts(&self, mut change: impl FnMut(&str, &str) -> Option<String>) -> Document {
@@ -114,7 +121,7 @@ impl Document {
             return self.clone();
         }
         let Inner { source, root, .. } = &*self.0;
-        Document(Arc::new(Inner { source: source.clone(), value, root: Arc::clone(root) }))
+        Document(Arc::new(Inner { source: Arc::clone(source), value, root: Arc::clone(root) }))
     }
 
     /// The place of one character of a text value, counted in characters from 0. Where escapes

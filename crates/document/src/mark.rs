@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use crate::{Position, join};
 
 /// The places of one value and of everything in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Mark {
     /// The key of a member; the value itself elsewhere.
     pub(crate) at: Position,
@@ -22,7 +22,7 @@ pub(crate) enum Style {
     Other,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Children {
     None,
     Items(Vec<Mark>),

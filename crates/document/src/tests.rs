@@ -314,6 +314,10 @@ fn texts_are_replaced_and_keep_their_places() {
     );
     assert_eq!(changed.position("/b/2/c"), document.position("/b/2/c"));
     assert_eq!(changed.source(), document.source());
+    let part = document.part("/b/2").unwrap();
+    assert_eq!(*part.value(), json!({ "c": "x" }));
+    assert_eq!(part.position("/c"), document.position("/b/2/c"));
+    assert!(document.part("/c").is_none());
 }
 
 fn any_value() -> impl Strategy<Value = Value> {

@@ -56,10 +56,14 @@ impl Reader<'_> {
         at: &str,
         taken: &mut BTreeMap<String, String>,
     ) {
-        let parts = route.path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+        let parts =
+            route.path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
         let shape = format!("{} {}", route.method, parts.collect::<Vec<_>>().join("/"));
         if let Some(other) = taken.insert(shape, name.to_owned()) {
-            self.wrong(&join(at, "route"), format!("the endpoint `{other}` has this route already"));
+            self.wrong(
+                &join(at, "route"),
+                format!("the endpoint `{other}` has this route already"),
+            );
         }
     }
 

@@ -238,11 +238,20 @@ mod tests {
         check("POST /sync/{container}", "POST /sync/{container} container");
         check("PUT  /a/{x}/b/{y_2}", "PUT /a/{x}/b/{y_2} x,y_2");
         check("GET /", "GET / ");
-        check("/x", "`/x` is no route: a method and a path; write for example POST /sync/{container}");
+        check(
+            "/x",
+            "`/x` is no route: a method and a path; write for example POST /sync/{container}",
+        );
         check("post /x", "`post` is no method of a route; use GET, POST, PUT, PATCH, DELETE");
         check("POST x", "`x` is no path of a route; write for example POST /sync/{container}");
-        check("POST /a?b", "`/a?b` is no path of a route; write for example POST /sync/{container}");
-        check("POST /a-{x}", "`a-{x}` is no part of a route: a parameter fills a part, as in {name}");
+        check(
+            "POST /a?b",
+            "`/a?b` is no path of a route; write for example POST /sync/{container}",
+        );
+        check(
+            "POST /a-{x}",
+            "`a-{x}` is no part of a route: a parameter fills a part, as in {name}",
+        );
         check("POST /{}", "`{}` is no part of a route: a parameter fills a part, as in {name}");
         check("POST /{a}/{a}", "the parameter `{a}` stands twice in the route");
     }

@@ -41,11 +41,8 @@ text!(ROUTE, format::is_route, r"(GET|POST|PUT|PATCH|DELETE)\s+/.*", "POST /sync
 static SECRET: Text =
     Text { secret: true, check: format::some, pattern: "", example: "${CRM_SECRET}" };
 
-const CONCURRENCY: Field = optional(
-    "concurrency",
-    "Calls in flight at once.",
-    Shape::Count(1, 100_000),
-);
+const CONCURRENCY: Field =
+    optional("concurrency", "Calls in flight at once.", Shape::Count(1, 100_000));
 const RATE_FIELD: Field =
     optional("rate", "Calls in a span of time: 300/s, 10/min, `5/s burst 20`.", Shape::Text(&RATE));
 
@@ -87,7 +84,11 @@ static LIMITS: Object = object(&[optional(
 )]);
 
 static CONNECTION: Object = object(&[
-    optional("auth", "How to log in; without it, calls carry no credentials.", Shape::Object(&AUTH)),
+    optional(
+        "auth",
+        "How to log in; without it, calls carry no credentials.",
+        Shape::Object(&AUTH),
+    ),
     CONCURRENCY,
     RATE_FIELD,
     optional("headers", "Sent with every call.", Shape::Params),
@@ -136,7 +137,11 @@ static OAUTH: Object = object(&[
 
 static DESTINATION: Object = Object {
     fields: &[
-        optional("connection", "The connection whose credentials it uses.", Shape::Name(Section::Connections)),
+        optional(
+            "connection",
+            "The connection whose credentials it uses.",
+            Shape::Name(Section::Connections),
+        ),
         optional("method", "The call's method; POST by default.", Shape::Text(&METHOD)),
         optional(
             "url",
@@ -263,7 +268,11 @@ static SUBSCRIPTION: Object = object(&[
 static TARGET: Object = Object {
     fields: &[
         optional("workflow", "The workflow that is started.", Shape::Name(Section::Workflows)),
-        optional("destination", "The destination that is called.", Shape::Name(Section::Destinations)),
+        optional(
+            "destination",
+            "The destination that is called.",
+            Shape::Name(Section::Destinations),
+        ),
     ],
     one_of: &["workflow", "destination"],
 };

@@ -47,8 +47,7 @@ fn shape(shape: &Shape) -> Map<String, Value> {
             let mut schema = typed("object");
             let nullable = matches!(inner, Shape::Object(object) if has_no_required(object));
             let inner = self::shape(inner);
-            let inner =
-                if nullable { any_of([typed("null"), inner]) } else { inner };
+            let inner = if nullable { any_of([typed("null"), inner]) } else { inner };
             schema.insert("additionalProperties".into(), inner.into());
             schema.insert("propertyNames".into(), json!({ "pattern": whole(NAME_PATTERN) }));
             schema

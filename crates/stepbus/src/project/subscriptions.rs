@@ -148,7 +148,8 @@ impl Reader<'_> {
         let found = expression::check(document.value(), layout::EVENT);
         let sound = found.is_empty();
         for problem in found {
-            let position = document.position_within(&problem.pointer, problem.character.unwrap_or(0));
+            let position =
+                document.position_within(&problem.pointer, problem.character.unwrap_or(0));
             self.problems.error(source, position, &problem.pointer, problem.message).hint =
                 problem.hint;
         }

@@ -23,6 +23,8 @@ impl Reader<'_> {
             if let Auth::OAuth(oauth) = &mut spec.auth {
                 self.seal(&mut oauth.params, &format!("{at}/auth/oauth"), "params");
             }
+            let checked = spec.check();
+            self.refused(checked, &at);
             connections.push(spec);
         }
         connections
@@ -51,6 +53,8 @@ impl Reader<'_> {
                     self.seal_call(&mut upsert.update, &join(&at, "update"));
                 }
             }
+            let checked = spec.check();
+            self.refused(checked, &at);
             destinations.push(spec);
         }
         destinations

@@ -46,10 +46,7 @@ impl fmt::Debug for Vars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Values may be secret.
         let names: Vec<&String> = self.own.keys().collect();
-        f.debug_struct("Vars")
-            .field("own", &names)
-            .field("environment", &self.environment)
-            .finish()
+        f.debug_struct("Vars").field("own", &names).field("environment", &self.environment).finish()
     }
 }
 
@@ -196,6 +193,9 @@ mod tests {
         let vars = Vars::environment();
         let fill = Fill { vars: &vars, folder };
         assert_ne!(fill.text("${PATH}").unwrap().text, "own");
-        assert_eq!(format!("{:?}", Vars::none().with("KEY", "secret")).matches("secret").count(), 0);
+        assert_eq!(
+            format!("{:?}", Vars::none().with("KEY", "secret")).matches("secret").count(),
+            0
+        );
     }
 }

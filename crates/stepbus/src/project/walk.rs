@@ -12,8 +12,7 @@ use super::shape::{Inline, Object, Section, Shape, Text};
 use super::vars::Fill;
 
 /// What to do about a secret in the file.
-const CLEAR: &str =
-    "take it from the environment, \"${NAME}\", or from a file, \"${file:PATH}\"";
+const CLEAR: &str = "take it from the environment, \"${NAME}\", or from a file, \"${file:PATH}\"";
 
 /// Two texts: as written, with its references, and as filled in.
 pub(super) type Filled = BTreeMap<String, (String, String)>;
@@ -276,7 +275,8 @@ impl Walk<'_> {
 
     /// Other templates may be constant; a key or a rule that is would be a mistake.
     fn is_expression(&mut self, value: &Value, at: &str) {
-        let constant = value.as_str().is_some_and(|text| !text.contains("{%") && !text.contains("%}"));
+        let constant =
+            value.as_str().is_some_and(|text| !text.contains("{%") && !text.contains("%}"));
         if constant {
             let message = "expected an expression, found plain text".to_owned();
             self.error(at, message, "write \"{% … %}\"");

@@ -223,7 +223,9 @@ fn value_of(fill: Fill<'_>, name: &str, expression: bool) -> Result<String, (Str
     let value = fill.text(&format!("${{{name}}}")).map_err(unfilled)?.text;
     if expression && value.contains(['"', '\'', '\\', '\n']) {
         return Err((
-            format!("the value of `{name}` has quotes or line breaks, which would change the expression"),
+            format!(
+                "the value of `{name}` has quotes or line breaks, which would change the expression"
+            ),
             "put it into a text of its own".to_owned(),
         ));
     }

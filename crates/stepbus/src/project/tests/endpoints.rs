@@ -21,7 +21,9 @@ fn check(fields: &str, expected: Expect) {
 
 #[test]
 fn endpoints() {
-    check_section("endpoints: { e: {} }", expect![[r#"
+    check_section(
+        "endpoints: { e: {} }",
+        expect![[r#"
         stepbus.yaml:1:14: error: `route` is missing
           1 | endpoints: { e: {} }
             |              ^
@@ -34,74 +36,123 @@ fn endpoints() {
           1 | endpoints: { e: {} }
             |              ^
           hint: What is published.
-    "#]]);
-    check("route: /sync", expect![[r#"
+    "#]],
+    );
+    check(
+        "route: /sync",
+        expect![[r#"
         stepbus.yaml:3:12: error: `/sync` is no route: a method and a path; write for example POST /sync/{container}
           3 |     route: /sync
             |            ^
-    "#]]);
-    check("route: POST /sync/x{y}", expect![[r#"
+    "#]],
+    );
+    check(
+        "route: POST /sync/x{y}",
+        expect![[r#"
         stepbus.yaml:3:12: error: `x{y}` is no part of a route: a parameter fills a part, as in {name}
           3 |     route: POST /sync/x{y}
             |            ^
           hint: for example POST /sync/{container}
-    "#]]);
-    check("auth: { api_key: letmein }", expect![[r#"
+    "#]],
+    );
+    check(
+        "auth: { api_key: letmein }",
+        expect![[r#"
         stepbus.yaml:3:22: error: a secret stands here in clear
           3 |     auth: { api_key: ******* }
             |                      ^
           hint: take it from the environment, "${NAME}", or from a file, "${file:PATH}"
-    "#]]);
-    check("overlap: queue", expect![[r#"
+    "#]],
+    );
+}
+
+#[test]
+fn options() {
+    check(
+        "overlap: queue",
+        expect![[r#"
         stepbus.yaml:3:14: error: `queue` is not known here
           3 |     overlap: queue
             |              ^
           hint: known: allow, refuse
-    "#]]);
-    check("params: { contaner: [products] }", expect![[r#"
+    "#]],
+    );
+    check(
+        "params: { contaner: [products] }",
+        expect![[r#"
         stepbus.yaml:3:15: error: the route has no parameter `{contaner}`
           3 |     params: { contaner: [products] }
             |               ^
           hint: did you mean `container`?
-    "#]]);
-    check("params: { container: products }", expect![[r#"
+    "#]],
+    );
+    check(
+        "params: { container: products }",
+        expect![[r#"
         stepbus.yaml:3:26: error: expected a list, found a text
           3 |     params: { container: products }
             |                          ^
-    "#]]);
-    check("params: { container: [1] }", expect![[r#"
+    "#]],
+    );
+    check(
+        "params: { container: [1] }",
+        expect![[r#"
         stepbus.yaml:3:27: error: expected a text, found a number
           3 |     params: { container: [1] }
             |                           ^
           hint: put it in quotes if it is meant as text
-    "#]]);
-    check("max_body: 1MB", expect![[r#"
+    "#]],
+    );
+    check(
+        "max_body: 1MB",
+        expect![[r#"
         stepbus.yaml:3:15: error: `1MB` is no size; write for example 64KiB or 1MiB
           3 |     max_body: 1MB
             |               ^
-    "#]]);
-    check("max_body: 0", expect![[r#"
-        stepbus.yaml:3:15: error: expected a size, found a number
+    "#]],
+    );
+    check(
+        "max_body: 0",
+        expect![[r#"
+        stepbus.yaml:3:15: error: expected a size, found 0
           3 |     max_body: 0
             |               ^
-    "#]]);
-    check("max_body: 100MiB", expect![[r#"
+    "#]],
+    );
+    check(
+        "max_body: 100MiB",
+        expect![[r#"
         stepbus.yaml:3:15: error: no body may have more than 1048576 bytes
           3 |     max_body: 100MiB
             |               ^
-    "#]]);
-    check("event: { bus: catalog }", expect![[r#"
+    "#]],
+    );
+}
+
+#[test]
+fn events() {
+    check(
+        "event: { bus: catalog }",
+        expect![[r#"
         stepbus.yaml:3:5: error: `detail-type` is missing
           3 |     event: { bus: catalog }
             |     ^
           hint: The event's type.
-    "#]]);
-    check("event: { bus: nowhere, detail-type: a, detail: \"{% $event %}\" }", expect![[r#"
+    "#]],
+    );
+    check(
+        "event: { bus: nowhere, detail-type: a, detail: \"{% $event %}\" }",
+        expect![[r#"
+        stepbus.yaml:3:19: error: no bus is named `nowhere`
+          3 |     event: { bus: nowhere, detail-type: a, detail: "{% $event %}" }
+            |                   ^
+          hint: known: catalog
         stepbus.yaml:3:56: error: `$event` has no value here
           3 |     event: { bus: nowhere, detail-type: a, detail: "{% $event %}" }
             |                                                        ^
           hint: known: $request
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -117,9 +168,12 @@ fn one_route_has_one_endpoint() {
         endpoint("b", "PUT /sync/{x}"),
         endpoint("c", "POST /sync/{y}"),
     ];
-    check_section(&format!("endpoints:\n{}", three.concat()), expect![[r#"
+    check_section(
+        &format!("endpoints:\n{}", three.concat()),
+        expect![[r#"
         stepbus.yaml:11:12: error: the endpoint `a` has this route already
           11 |     route: POST /sync/{y}
              |            ^
-    "#]]);
+    "#]],
+    );
 }

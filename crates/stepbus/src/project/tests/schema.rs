@@ -24,19 +24,20 @@ fn fits(schema: &Value, value: &Value) -> bool {
             map.iter().all(|(key, member)| rule.get(key).is_none_or(|rule| fits(rule, member)))
         }),
         "additionalProperties" => value.as_object().is_none_or(|map| {
-            let known = |key: &str| schema.get("properties").is_some_and(|all| all.get(key).is_some());
+            let known =
+                |key: &str| schema.get("properties").is_some_and(|all| all.get(key).is_some());
             map.iter().filter(|(key, _)| !known(key)).all(|(_, member)| match rule {
                 Value::Bool(allowed) => *allowed,
                 rule => fits(rule, member),
             })
         }),
-        "propertyNames" => value.as_object().is_none_or(|map| {
-            map.keys().all(|key| fits(rule, &Value::from(key.as_str())))
-        }),
+        "propertyNames" => value
+            .as_object()
+            .is_none_or(|map| map.keys().all(|key| fits(rule, &Value::from(key.as_str())))),
         "items" => value.as_array().is_none_or(|items| items.iter().all(|item| fits(rule, item))),
-        "pattern" => value.as_str().is_none_or(|text| {
-            regex::Regex::new(rule.as_str().unwrap()).unwrap().is_match(text)
-        }),
+        "pattern" => value
+            .as_str()
+            .is_none_or(|text| regex::Regex::new(rule.as_str().unwrap()).unwrap().is_match(text)),
         "minimum" => value.as_u64().is_none_or(|number| number >= rule.as_u64().unwrap()),
         "maximum" => value.as_u64().is_none_or(|number| number <= rule.as_u64().unwrap()),
         "$schema" | "title" | "description" | "examples" => true,
@@ -87,14 +88,20 @@ fn schema_and_loader_agree_on_shape() {
         ("name: a\nconnections: { c: { concurrency: \"${N}\" } }", true),
         ("name: a\nconnections: { c: { auth: {} } }", false),
         ("name: a\nconnections: { c: { auth: { basic: { username: a, password: b } } } }", false),
-        ("name: a\nconnections: { c: { auth: { basic: { username: a, password: \"${N}\" } } } }", true),
+        (
+            "name: a\nconnections: { c: { auth: { basic: { username: a, password: \"${N}\" } } } }",
+            true,
+        ),
         ("name: a\nconnections: { c: { headers: { A: 1, B: true, C: c } } }", true),
         ("name: a\nconnections: { c: { headers: { A: [1] } } }", false),
         ("name: a\ndestinations: { d: { url: \"https://x.example/\" } }", true),
         ("name: a\ndestinations: { d: { url: x.example } }", false),
         ("name: a\ndestinations: { d: { } }", false),
         ("name: a\ndestinations: { d: }", false),
-        ("name: a\ndestinations: { d: { url: \"https://x/\", outcome: { success: \"true\" } } }", false),
+        (
+            "name: a\ndestinations: { d: { url: \"https://x/\", outcome: { success: \"true\" } } }",
+            false,
+        ),
         ("name: a\ndestinations: { d: { url: \"https://x/\", timeout: 1h30m } }", true),
         ("name: a\nworkflows: { w: 1 }", false),
         ("name: a\nworkflows: { w: { type: STANDARD } }", false),
@@ -121,7 +128,9 @@ fn schema_and_loader_agree_on_shape() {
 #[test]
 fn every_field_is_described() {
     fn walk(schema: &Value, at: &str) {
-        for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        for (name, property) in
+            schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+        {
             let about = property["description"].as_str().unwrap_or_default();
             assert!(about.ends_with('.'), "{at}/{name}: {about}");
             walk(property, &format!("{at}/{name}"));

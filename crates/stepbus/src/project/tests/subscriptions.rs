@@ -21,7 +21,9 @@ fn check(fields: &str, expected: Expect) {
 
 #[test]
 fn what_must_be_there() {
-    check_section("subscriptions: { s: }", expect![[r#"
+    check_section(
+        "subscriptions: { s: }",
+        expect![[r#"
         stepbus.yaml:1:18: error: `bus` is missing
           1 | subscriptions: { s: }
             |                  ^
@@ -34,8 +36,11 @@ fn what_must_be_there() {
           1 | subscriptions: { s: }
             |                  ^
           hint: Where it goes.
-    "#]]);
-    check("buss: catalog", expect![[r#"
+    "#]],
+    );
+    check(
+        "buss: catalog",
+        expect![[r#"
         stepbus.yaml:2:3: error: `bus` is missing
           2 |   s:
             |   ^
@@ -44,36 +49,55 @@ fn what_must_be_there() {
           3 |     buss: catalog
             |     ^
           hint: did you mean `bus`?
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn names_of_other_parts() {
-    check("bus: catalogue", expect![[r#"
+    check(
+        "bus: catalogue",
+        expect![[r#"
         stepbus.yaml:3:10: error: no bus is named `catalogue`
           3 |     bus: catalogue
             |          ^
           hint: did you mean `catalog`?
-    "#]]);
-    check("target: { destination: shop }", expect![[r#"
+    "#]],
+    );
+    check(
+        "target: { destination: shop }",
+        expect![[r#"
         stepbus.yaml:3:28: error: no destination is named `shop`
           3 |     target: { destination: shop }
             |                            ^
           hint: known: crm
-    "#]]);
-    check("target: { workflow: sink }", expect![[r#"
+    "#]],
+    );
+    check(
+        "target: { workflow: sink }",
+        expect![[r#"
         stepbus.yaml:3:25: error: no workflow is named `sink`
           3 |     target: { workflow: sink }
             |                         ^
           hint: did you mean `sync`?
-    "#]]);
-    check("target: { queue: q }", expect![[r#"
+    "#]],
+    );
+}
+
+#[test]
+fn targets() {
+    check(
+        "target: { queue: q }",
+        expect![[r#"
         stepbus.yaml:3:15: error: unknown field `queue`
           3 |     target: { queue: q }
             |               ^
           hint: known: workflow, destination
-    "#]]);
-    check("target: { lambda: q, mail: x }", expect![[r#"
+    "#]],
+    );
+    check(
+        "target: { lambda: q, mail: x }",
+        expect![[r#"
         stepbus.yaml:3:15: error: unknown field `lambda`
           3 |     target: { lambda: q, mail: x }
             |               ^
@@ -82,126 +106,190 @@ fn names_of_other_parts() {
           3 |     target: { lambda: q, mail: x }
             |                          ^
           hint: known: workflow, destination
-    "#]]);
-    check("target: {}", expect![[r#"
+    "#]],
+    );
+    check(
+        "target: {}",
+        expect![[r#"
         stepbus.yaml:3:5: error: one of `workflow`, `destination` is missing
           3 |     target: {}
             |     ^
           hint: give exactly one
-    "#]]);
-    check("target: { workflow: sync, destination: crm }", expect![[r#"
+    "#]],
+    );
+    check(
+        "target: { workflow: sync, destination: crm }",
+        expect![[r#"
         stepbus.yaml:3:31: error: only one of `workflow`, `destination` may be given
           3 |     target: { workflow: sync, destination: crm }
             |                               ^
-    "#]]);
-    check("dead_letter: my queue", expect![[r#"
+    "#]],
+    );
+    check(
+        "dead_letter: my queue",
+        expect![[r#"
         stepbus.yaml:3:18: error: `my queue` is no name: up to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit
           3 |     dead_letter: my queue
             |                  ^
-          hint: for example catalog
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn patterns() {
-    check("pattern: {}", expect![[r#"
+    check(
+        "pattern: {}",
+        expect![[r#"
         stepbus.yaml:3:5: error: not an event pattern: Empty objects are not allowed
           3 |     pattern: {}
             |     ^
-    "#]]);
-    check("pattern: { source: a }", expect![[r#"
+    "#]],
+    );
+    check(
+        "pattern: { source: a }",
+        expect![[r#"
         stepbus.yaml:3:16: error: not an event pattern: "source" must be an object or an array
           3 |     pattern: { source: a }
             |                ^
-    "#]]);
-    check("pattern:\n  detail:\n    price: [ { numeric: [ \"><\", 1 ] } ]", expect![[r#"
+    "#]],
+    );
+    check(
+        "pattern:\n  detail:\n    price: [ { numeric: [ \"><\", 1 ] } ]",
+        expect![[r#"
         stepbus.yaml:5:37: error: not an event pattern: Unrecognized numeric range operator: ><
           5 |         price: [ { numeric: [ "><", 1 ] } ]
             |                                     ^
-    "#]]);
-    check("pattern: 12", expect![[r#"
+    "#]],
+    );
+    check(
+        "pattern: 12",
+        expect![[r#"
         stepbus.yaml:3:14: error: expected a path or an object, found a number
           3 |     pattern: 12
             |              ^
           hint: for example patterns/fetched.json
-    "#]]);
-    check("pattern: nothing.json", expect![[r#"
+    "#]],
+    );
+    check(
+        "pattern: nothing.json",
+        expect![[r#"
         stepbus.yaml:3:14: error: `nothing.json` does not exist
           3 |     pattern: nothing.json
             |              ^
           hint: beside it: stepbus.yaml
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn expressions() {
-    check("key: $event.detail.sku", expect![[r#"
+    check(
+        "key: $event.detail.sku",
+        expect![[r#"
         stepbus.yaml:3:10: error: expected an expression, found plain text
           3 |     key: $event.detail.sku
             |          ^
           hint: write "{% … %}"
-    "#]]);
-    check("key: \"{% $evnt.detail.sku %}\"", expect![[r#"
+    "#]],
+    );
+    check(
+        "key: \"{% $evnt.detail.sku %}\"",
+        expect![[r#"
         stepbus.yaml:3:14: error: `$evnt` has no value here
           3 |     key: "{% $evnt.detail.sku %}"
             |              ^
           hint: did you mean `$event`?
-    "#]]);
-    check("key: \"{% $event.detail.( %}\"", expect![[r#"
+    "#]],
+    );
+    check(
+        "key: \"{% $event.detail.( %}\"",
+        expect![[r#"
         stepbus.yaml:3:10: error: this is no JSONata: S0207: Unexpected end of expression
           3 |     key: "{% $event.detail.( %}"
             |          ^
-    "#]]);
-    check("key: \"{% $event.detail.sku\"", expect![[r#"
+    "#]],
+    );
+    check(
+        "key: \"{% $event.detail.sku\"",
+        expect![[r#"
         stepbus.yaml:3:10: error: this is no JSONata: The string begins with '{%' but does not end with '%}'. An expression fills its string: no character may follow '%}'.
           3 |     key: "{% $event.detail.sku"
             |          ^
-    "#]]);
-    check("transform: { a: \"{% $event.detail.sku %}\", b: { c: \"{% $states %}\" } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "transform: { a: \"{% $event.detail.sku %}\", b: { c: \"{% $states %}\" } }",
+        expect![[r#"
         stepbus.yaml:3:60: error: `$states` has no value here
           3 |     transform: { a: "{% $event.detail.sku %}", b: { c: "{% $states %}" } }
             |                                                            ^
           hint: known: $event
-    "#]]);
-    check("transform: \"{% 1 + %}\"", expect![[r#"
+    "#]],
+    );
+    check(
+        "transform: \"{% 1 + %}\"",
+        expect![[r#"
         stepbus.yaml:3:16: error: this is no JSONata: S0207: Unexpected end of expression
           3 |     transform: "{% 1 + %}"
             |                ^
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn options() {
-    check("order: sorted", expect![[r#"
+    check(
+        "order: sorted",
+        expect![[r#"
         stepbus.yaml:3:12: error: `sorted` is not known here
           3 |     order: sorted
             |            ^
           hint: known: unordered, fifo
-    "#]]);
-    check("order: fifo", expect![[r#"
+    "#]],
+    );
+    check(
+        "order: fifo",
+        expect![[r#"
         stepbus.yaml:3:12: error: `fifo` keeps the order within a key, and there is none
           3 |     order: fifo
             |            ^
           hint: add `key`, for example "{% $event.detail.id %}"
-    "#]]);
-    check("skip_unchanged: yes", expect![[r#"
+    "#]],
+    );
+    check(
+        "skip_unchanged: yes",
+        expect![[r#"
         stepbus.yaml:3:21: error: expected true or false, found a text
           3 |     skip_unchanged: yes
             |                     ^
-    "#]]);
-    check("skip_unchanged: true", expect![[r#"
+          hint: true or false, without quotes
+    "#]],
+    );
+    check(
+        "skip_unchanged: true",
+        expect![[r#"
         stepbus.yaml:3:21: error: payloads are compared within a key, and there is none
           3 |     skip_unchanged: true
             |                     ^
           hint: add `key`, for example "{% $event.detail.id %}"
-    "#]]);
-    check("version: \"{% $event.detail.v %}\"", expect![[r#"
+    "#]],
+    );
+    check(
+        "version: \"{% $event.detail.v %}\"",
+        expect![[r#"
         stepbus.yaml:3:14: error: versions are compared within a key, and there is none
           3 |     version: "{% $event.detail.v %}"
             |              ^
           hint: add `key`, for example "{% $event.detail.id %}"
-    "#]]);
-    check("on_dead_letter: block", expect![[r#"
+    "#]],
+    );
+}
+
+#[test]
+fn failures() {
+    check(
+        "on_dead_letter: block",
+        expect![[r#"
         stepbus.yaml:3:21: error: only a key in order can be blocked
           3 |     on_dead_letter: block
             |                     ^
@@ -210,8 +298,11 @@ fn options() {
           3 |     on_dead_letter: block
             |                     ^
           hint: add `dead_letter: NAME`
-    "#]]);
-    check("retry: { max_age: forever, max_attempts: 186 }", expect![[r#"
+    "#]],
+    );
+    check(
+        "retry: { max_age: forever, max_attempts: 186 }",
+        expect![[r#"
         stepbus.yaml:3:23: error: `forever` is no span of time; write for example 250ms, 5s, 24h or 30d
           3 |     retry: { max_age: forever, max_attempts: 186 }
             |                       ^
@@ -219,12 +310,16 @@ fn options() {
           3 |     retry: { max_age: forever, max_attempts: 186 }
             |                                              ^
           hint: from 0 to 185
-    "#]]);
-    check("enabled: 1", expect![[r#"
+    "#]],
+    );
+    check(
+        "enabled: 1",
+        expect![[r#"
         stepbus.yaml:3:14: error: expected true or false, found a number
           3 |     enabled: 1
             |              ^
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -244,14 +339,17 @@ fn files_of_their_own() {
           7 |     transform: map/crm.jsonat
             |                ^
           hint: did you mean `crm.jsonata`?
-    "#]].assert_eq(&said);
-    let said = folder(&format!("{pattern}\n    transform: map.txt")).file("map.txt", "1").rendered();
+    "#]]
+    .assert_eq(&said);
+    let said =
+        folder(&format!("{pattern}\n    transform: map.txt")).file("map.txt", "1").rendered();
     expect![[r#"
         stepbus.yaml:7:16: error: what `map.txt` holds does not show from its name
           7 |     transform: map.txt
             |                ^
           hint: name it *.jsonata, *.json or *.yaml
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
     let said = folder(&format!("{pattern}\n    transform: map.jsonata"))
         .file("map.jsonata", "{\n  \"a\": $envent.x\n}\n")
         .rendered();
@@ -260,7 +358,8 @@ fn files_of_their_own() {
           2 |   "a": $envent.x
             |        ^
           hint: did you mean `$event`?
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
     let said = folder(&format!("{pattern}\n    transform: map.yaml"))
         .file("map.yaml", "a: 1\nb: \"{% $event.( %}\"\n")
         .rendered();
@@ -268,17 +367,20 @@ fn files_of_their_own() {
         map.yaml:2:5: error: this is no JSONata: S0207: Unexpected end of expression
           2 | b: "{% $event.( %}"
             |     ^
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
     let said = folder("pattern: p.json").file("p.json", "{\n \"source\": [],\n}").rendered();
     expect![[r#"
         p.json:3:1: error: not JSON: a key must be text in double quotes (what starts with `{` or `[` is read as JSON)
           3 | }
             | ^
     "#]].assert_eq(&said);
-    let said = folder("pattern: p.json").file("p.json", "{\n \"detail\": { \"a\": 1 } }").rendered();
+    let said =
+        folder("pattern: p.json").file("p.json", "{\n \"detail\": { \"a\": 1 } }").rendered();
     expect![[r#"
         p.json:2:14: error: not an event pattern: "a" must be an object or an array
           2 |  "detail": { "a": 1 } }
             |              ^
-    "#]].assert_eq(&said);
+    "#]]
+    .assert_eq(&said);
 }

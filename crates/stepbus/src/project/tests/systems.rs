@@ -4,24 +4,33 @@ use super::check;
 
 #[test]
 fn connections() {
-    check("connections: { crm: { auth: { basic: { username: a } } } }", expect![[r#"
+    check(
+        "connections: { crm: { auth: { basic: { username: a } } } }",
+        expect![[r#"
         stepbus.yaml:1:31: error: `password` is missing
           1 | connections: { crm: { auth: { basic: { username: a } } } }
             |                               ^
           hint: The password, as `${VAR}` or `${file:PATH}`.
-    "#]]);
-    check("connections: { crm: { auth: {} } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "connections: { crm: { auth: {} } }",
+        expect![[r#"
         stepbus.yaml:1:23: error: one of `basic`, `api_key`, `oauth` is missing
           1 | connections: { crm: { auth: {} } }
             |                       ^
           hint: give exactly one
-    "#]]);
-    check("connections: { crm: { auth: { bearer: {} } } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "connections: { crm: { auth: { bearer: {} } } }",
+        expect![[r#"
         stepbus.yaml:1:31: error: unknown field `bearer`
           1 | connections: { crm: { auth: { bearer: {} } } }
             |                               ^
           hint: known: basic, api_key, oauth
-    "#]]);
+    "#]],
+    );
     check(
         "connections: { crm: { auth: { basic: { username: a, password: \"${PASSWORD}\" }, api_key: { \
          header: X, value: \"${PASSWORD}\" } } } }",
@@ -31,45 +40,74 @@ fn connections() {
                 |                                                                        ^
         "#]],
     );
-    check("connections: { crm: { auth: { api_key: { value: \"${PASSWORD}\" } } } }", expect![[r#"
+    check(
+        "connections: { crm: { auth: { api_key: { value: \"${PASSWORD}\" } } } }",
+        expect![[r#"
         stepbus.yaml:1:31: error: one of `header`, `query` is missing
           1 | connections: { crm: { auth: { api_key: { value: "${PASSWORD}" } } } }
             |                               ^
           hint: give exactly one
-    "#]]);
-    check("connections: { crm: { concurrency: 0 } }", expect![[r#"
+    "#]],
+    );
+}
+
+#[test]
+fn what_a_connection_bears() {
+    check(
+        "connections: { crm: { concurrency: 0 } }",
+        expect![[r#"
         stepbus.yaml:1:36: error: 0 is out of range
           1 | connections: { crm: { concurrency: 0 } }
             |                                    ^
           hint: from 1 to 100000
-    "#]]);
-    check("connections: { crm: { concurrency: many } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "connections: { crm: { concurrency: many } }",
+        expect![[r#"
         stepbus.yaml:1:36: error: expected a whole number, found a text
           1 | connections: { crm: { concurrency: many } }
             |                                    ^
-    "#]]);
-    check("connections: { crm: { concurrency: 1.5 } }", expect![[r#"
-        stepbus.yaml:1:36: error: expected a whole number, found a number
+    "#]],
+    );
+    check(
+        "connections: { crm: { concurrency: 1.5 } }",
+        expect![[r#"
+        stepbus.yaml:1:36: error: expected a whole number, found 1.5
           1 | connections: { crm: { concurrency: 1.5 } }
             |                                    ^
-    "#]]);
-    check("connections: { crm: { rate: 300 } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "connections: { crm: { rate: 300 } }",
+        expect![[r#"
         stepbus.yaml:1:29: error: expected a text, found a number
           1 | connections: { crm: { rate: 300 } }
             |                             ^
-          hint: put it in quotes if it is meant as text
-    "#]]);
-    check("connections: { crm: { rate: 300/x } }", expect![[r#"
+          hint: for example 300/s
+    "#]],
+    );
+    check(
+        "connections: { crm: { rate: 300/x } }",
+        expect![[r#"
         stepbus.yaml:1:29: error: `300/x` is no rate: the unit must be s, min, h or day; write for example 300/s, 10/min or `5/s burst 20`
           1 | connections: { crm: { rate: 300/x } }
             |                             ^
-    "#]]);
-    check("connections: { crm: { headers: { X-A: [1] } } }", expect![[r#"
+    "#]],
+    );
+}
+
+#[test]
+fn what_a_connection_sends() {
+    check(
+        "connections: { crm: { headers: { X-A: [1] } } }",
+        expect![[r#"
         stepbus.yaml:1:39: error: expected a text, found a list
           1 | connections: { crm: { headers: { X-A: [1] } } }
             |                                       ^
           hint: header and query values are text
-    "#]]);
+    "#]],
+    );
     check(
         "connections: { crm: { auth: { oauth: { token_url: crm.example/token, client_id: x, \
          client_secret: \"${PASSWORD}\", style: xml, scopes: all } } } }",
@@ -104,24 +142,37 @@ fn secrets_never_stand_in_the_file() {
               hint: known: auth, concurrency, rate, headers, query
         "#]],
     );
-    check("connections: { crm: { auth: { basic: { username: a, password: 123456 } } } }", expect![[r#"
+    check(
+        "connections: { crm: { auth: { basic: { username: a, password: 123456 } } } }",
+        expect![[r#"
         stepbus.yaml:1:63: error: expected a text, found a number
           1 | connections: { crm: { auth: { basic: { username: a, password: ****** } } } }
             |                                                               ^
           hint: take it from the environment, "${NAME}", or from a file, "${file:PATH}"
-    "#]]);
-    check("connections: { crm: { headers: { Authorization: Bearer abc } } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "connections: { crm: { headers: { Authorization: Bearer abc } } }",
+        expect![[r#"
         stepbus.yaml:1:49: error: a secret stands here in clear
           1 | connections: { crm: { headers: { Authorization: ********** } } }
             |                                                 ^
           hint: take it from the environment, "${NAME}", or from a file, "${file:PATH}"
-    "#]]);
-    check("connections: { crm: { query: { api_key: abc } } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "connections: { crm: { query: { api_key: abc } } }",
+        expect![[r#"
         stepbus.yaml:1:41: error: a secret stands here in clear
           1 | connections: { crm: { query: { api_key: *** } } }
             |                                         ^
           hint: take it from the environment, "${NAME}", or from a file, "${file:PATH}"
-    "#]]);
+    "#]],
+    );
+}
+
+#[test]
+fn secrets_from_outside() {
     check(
         "connections: { crm: { auth: { basic: { username: a, password: \"${EMPTY}\" } } } }",
         expect![[r#"
@@ -142,67 +193,102 @@ fn secrets_never_stand_in_the_file() {
               hint: the file is looked for at /nowhere/at/all
         "#]],
     );
-    check("destinations: { crm: { url: \"https://a:b@crm.example/\" } }", expect![[r#"
+    check(
+        "destinations: { crm: { url: \"https://a:b@crm.example/\" } }",
+        expect![[r#"
         stepbus.yaml:1:29: error: credentials do not belong in a URL; put them in the connection's auth
           1 | destinations: { crm: { url: "https://a:b@crm.example/" } }
             |                             ^
           hint: for example https://crm.example/products/{sku}
-    "#]]);
-    check("destinations: { crm: { url: \"${URL}/?access_token=${PASSWORD}\" } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "destinations: { crm: { url: \"${URL}/?access_token=${PASSWORD}\" } }",
+        expect![[r#"
         stepbus.yaml:1:29: error: the URL carries `access_token`; put it in the connection's auth, as api_key: { query: access_token, value: … }
           1 | destinations: { crm: { url: "${URL}/?access_token=${PASSWORD}" } }
             |                             ^
           hint: for example https://crm.example/products/{sku}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_comes_from_outside_is_not_shown() {
-    check("destinations: { crm: { url: \"${PASSWORD}\" } }", expect![[r#"
+    check(
+        "destinations: { crm: { url: \"${PASSWORD}\" } }",
+        expect![[r#"
         stepbus.yaml:1:29: error: `${PASSWORD}` is no URL: it must start with http:// or https://
           1 | destinations: { crm: { url: "${PASSWORD}" } }
             |                             ^
           hint: for example https://crm.example/products/{sku}
+    "#]],
+    );
+    check("destinations: { crm: { url: \"${URL}/{\" } }", expect![[r#"
+        stepbus.yaml:1:29: error: `${URL}/{` has a `{` that belongs to no placeholder; write `{name}` for a placeholder and `{{` for the brace
+          1 | destinations: { crm: { url: "${URL}/{" } }
+            |                             ^
     "#]]);
-    check("destinations: { crm: { url: \"${URL}/{\" } }", expect![""]);
 }
 
 #[test]
 fn destinations() {
-    check("destinations: { crm: { connection: cmr, url: \"${URL}/\" } }", expect![[r#"
+    check(
+        "destinations: { crm: { connection: cmr, url: \"${URL}/\" } }",
+        expect![[r#"
         stepbus.yaml:1:36: error: no connection is named `cmr`
           1 | destinations: { crm: { connection: cmr, url: "${URL}/" } }
             |                                    ^
           hint: did you mean `crm`?
-    "#]]);
-    check("destinations: { crm: { method: PUT } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "destinations: { crm: { method: PUT } }",
+        expect![[r#"
         stepbus.yaml:1:17: error: one of `url`, `upsert` is missing
           1 | destinations: { crm: { method: PUT } }
             |                 ^
           hint: give exactly one
-    "#]]);
-    check("destinations: { crm: { url: crm.example } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "destinations: { crm: { url: crm.example } }",
+        expect![[r#"
         stepbus.yaml:1:29: error: `crm.example` is no URL: it must start with http:// or https://
           1 | destinations: { crm: { url: crm.example } }
             |                             ^
           hint: for example https://crm.example/products/{sku}
-    "#]]);
-    check("destinations: { crm: { url: \"${URL}\", method: put } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "destinations: { crm: { url: \"${URL}\", method: put } }",
+        expect![[r#"
         stepbus.yaml:1:47: error: `put` is no HTTP method; write for example PUT
           1 | destinations: { crm: { url: "${URL}", method: put } }
             |                                               ^
-    "#]]);
-    check("destinations: { crm: { url: \"${URL}\", timeout: 5 } }", expect![[r#"
+    "#]],
+    );
+    check(
+        "destinations: { crm: { url: \"${URL}\", timeout: 5 } }",
+        expect![[r#"
         stepbus.yaml:1:48: error: expected a text, found a number
           1 | destinations: { crm: { url: "${URL}", timeout: 5 } }
             |                                                ^
-          hint: put it in quotes if it is meant as text
-    "#]]);
-    check("destinations: { crm: { url: \"${URL}\", timeout: soon } }", expect![[r#"
+          hint: for example 5s
+    "#]],
+    );
+    check(
+        "destinations: { crm: { url: \"${URL}\", timeout: soon } }",
+        expect![[r#"
         stepbus.yaml:1:48: error: `soon` is no span of time; write for example 250ms, 5s, 24h or 30d
           1 | destinations: { crm: { url: "${URL}", timeout: soon } }
             |                                                ^
-    "#]]);
+    "#]],
+    );
+}
+
+#[test]
+fn expressions_of_destinations() {
     check(
         "destinations: { crm: { url: \"${URL}\", outcome: { success: \"$response.ok\" } } }",
         expect![[r#"
@@ -229,6 +315,10 @@ fn destinations() {
                 |                                                    ^
         "#]],
     );
+}
+
+#[test]
+fn upserts() {
     let call = "{ method: GET, url: \"${URL}\" }";
     check(
         &format!(
@@ -242,7 +332,9 @@ fn destinations() {
               hint: move it into find, create or update
         "#]],
     );
-    check("destinations:\n  crm:\n    upsert: { find: 1, id: x }", expect![[r#"
+    check(
+        "destinations:\n  crm:\n    upsert: { find: 1, id: x }",
+        expect![[r#"
         stepbus.yaml:3:5: error: `create` is missing
           3 |     upsert: { find: 1, id: x }
             |     ^
@@ -259,5 +351,6 @@ fn destinations() {
           3 |     upsert: { find: 1, id: x }
             |                            ^
           hint: write "{% … %}"
-    "#]]);
+    "#]],
+    );
 }

@@ -4,24 +4,33 @@ use super::{Folder, REST, check};
 
 #[test]
 fn workflows() {
-    check("workflows: { sync: 12 }", expect![[r#"
+    check(
+        "workflows: { sync: 12 }",
+        expect![[r#"
         stepbus.yaml:1:20: error: expected a path or an object, found a number
           1 | workflows: { sync: 12 }
             |                    ^
           hint: for example workflows/sync.asl.yaml
-    "#]]);
-    check("workflows: { sync: {} }", expect![[r#"
+    "#]],
+    );
+    check(
+        "workflows: { sync: {} }",
+        expect![[r#"
         stepbus.yaml:1:14: error: `definition` is missing
           1 | workflows: { sync: {} }
             |              ^
           hint: The path of the definition, JSON or YAML, or the definition itself.
-    "#]]);
-    check("workflows: { sync: nothing.yaml }", expect![[r#"
+    "#]],
+    );
+    check(
+        "workflows: { sync: nothing.yaml }",
+        expect![[r#"
         stepbus.yaml:1:20: error: `nothing.yaml` does not exist
           1 | workflows: { sync: nothing.yaml }
             |                    ^
           hint: beside it: stepbus.yaml
-    "#]]);
+    "#]],
+    );
     check(
         "workflows: { sync: { type: FAST, definition: { StartAt: A, States: { A: { Type: Succeed } } } } }",
         expect![[r#"
@@ -35,11 +44,13 @@ fn workflows() {
 
 #[track_caller]
 fn check_definition(definition: &str, expected: Expect) {
-    let folder = Folder::new(&format!("name: a\n{REST}").replace("sync: {", "from-file: w.yaml, sync: {"));
+    let folder =
+        Folder::new(&format!("name: a\n{REST}").replace("sync: {", "from-file: w.yaml, sync: {"));
     expected.assert_eq(&folder.file("w.yaml", definition).rendered());
 }
 
-const TASK: &str = "StartAt: A\nQueryLanguage: JSONata\nStates:\n  A:\n    Type: Task\n    End: true\n";
+const TASK: &str =
+    "StartAt: A\nQueryLanguage: JSONata\nStates:\n  A:\n    Type: Task\n    End: true\n";
 
 #[test]
 fn definitions_refer_to_what_is_there() {
@@ -73,26 +84,37 @@ fn definitions_refer_to_what_is_there() {
 #[test]
 fn definitions_take_values_from_outside() {
     let pass = |output: &str| {
-        format!("StartAt: A\nQueryLanguage: JSONata\nStates:\n  A:\n    Type: Pass\n    End: true\n    Output: \"{output}\"\n")
+        format!(
+            "StartAt: A\nQueryLanguage: JSONata\nStates:\n  A:\n    Type: Pass\n    End: true\n    Output: \"{output}\"\n"
+        )
     };
-    check_definition(&pass("${NOWHERE}/x"), expect![[r#"
+    check_definition(
+        &pass("${NOWHERE}/x"),
+        expect![[r#"
         w.yaml:7:14: error: the variable `NOWHERE` is not set
           7 |     Output: "${NOWHERE}/x"
             |              ^
           hint: set it in the environment: export NOWHERE=…
-    "#]]);
-    check_definition(&pass("${PASSWORD}"), expect![[r#"
+    "#]],
+    );
+    check_definition(
+        &pass("${PASSWORD}"),
+        expect![[r#"
         w.yaml:7:14: error: `PASSWORD` looks like a secret, and definitions are kept and shown
           7 |     Output: "${PASSWORD}"
             |              ^
           hint: put it into a connection, which a task names as its Authentication
-    "#]]);
-    check_definition(&pass("{% '${QUOTED}' %}"), expect![[r#"
+    "#]],
+    );
+    check_definition(
+        &pass("{% '${QUOTED}' %}"),
+        expect![[r#"
         w.yaml:7:18: error: the value of `QUOTED` has quotes or line breaks, which would change the expression
           7 |     Output: "{% '${QUOTED}' %}"
             |                  ^
           hint: put it into a text of its own
-    "#]]);
+    "#]],
+    );
     let folder = Folder::new("name: a\nworkflows: { w: w.yaml }\n")
         .file("w.yaml", &pass("{% '${URL}/x' & ${ a: 1 } %}"));
     let definition = folder.good().declared.workflows.remove(0).definition;

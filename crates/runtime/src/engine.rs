@@ -100,6 +100,18 @@ impl Engine {
         &self.connect
     }
 
+    /// The time everything inside goes by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Executions that are in memory, a map's children aside.
+    #[must_use]
+    pub fn executions_in_memory(&self) -> usize {
+        self.executions.in_memory()
+    }
+
     /// Resolves when [`Engine::stop`] was called.
     pub(crate) async fn stopped(&self) {
         let mut stopping = self.stopping.subscribe();

@@ -22,6 +22,9 @@ pub use declared::{
     BusSpec, Declared, EndpointSpec, OnDeadLetter, Order, Overlap, RetrySpec, SubscriptionSpec,
     TargetSpec, WorkflowSpec,
 };
+pub use delivery::{
+    DeadLetter, DeliveryMeasures, Latency, Purge, Redrive, RedriveVersion, Selection, Tally,
+};
 pub use endpoint::{Answer, EndpointRequest};
 pub use engine::Engine;
 pub use event::EventBody;
@@ -31,3 +34,5 @@ pub use views::{
     status_named,
 };
 pub use workflow::RESOURCES;
+// What this room hands through from the one above.
+pub use stepbus_asl::HistoryEvent;

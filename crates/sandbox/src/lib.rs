@@ -14,7 +14,7 @@ mod mdm;
 mod options;
 mod random;
 mod targets;
-mod usage;
+pub mod usage;
 
 #[cfg(test)]
 mod example;

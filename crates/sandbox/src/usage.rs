@@ -4,7 +4,8 @@
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Seconds of processor time, user and system, of all threads.
-pub(crate) fn cpu_seconds() -> Option<f64> {
+#[must_use]
+pub fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // The second field is the command's name in parentheses and may hold anything.
     let (_, rest) = stat.rsplit_once(')')?;
@@ -15,7 +16,8 @@ pub(crate) fn cpu_seconds() -> Option<f64> {
 }
 
 /// The most memory this process ever held, in MiB.
-pub(crate) fn peak_mib() -> Option<f64> {
+#[must_use]
+pub fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;

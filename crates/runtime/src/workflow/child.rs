@@ -55,15 +55,18 @@ impl Family {
     }
 
     /// What the child for an item, or for a batch of items, begins with.
-    pub(super) fn input(&self, index: u64, item: &Value) -> Result<Arc<Value>, Failure> {
-        let select = |index: u64, item: &Value| {
+    pub(super) fn input(&self, index: u64, item: &Arc<Value>) -> Result<Arc<Value>, Failure> {
+        let select = |index: u64, item: &Arc<Value>| {
             self.program.map_item_input(&self.spec.state_path, &self.spec.scope, index, item)
         };
         let Some(batcher) = &self.spec.batcher else { return select(index, item) };
         let first = item["first"].as_u64().unwrap_or(0);
         let members = item["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         let selected: Result<Vec<Arc<Value>>, Failure> =
-            (first..).zip(members).map(|(index, item)| select(index, item)).collect();
+            (first..)
+            .zip(members)
+            .map(|(index, item)| select(index, &Arc::new(item.clone())))
+            .collect();
         let mut input = json!({ "Items": selected? });
         if let Some(batch_input) = &batcher.batch_input {
             input["BatchInput"] = batch_input.clone();
@@ -75,7 +78,7 @@ impl Family {
         &self,
         engine: &Engine,
         index: u64,
-        item: Value,
+        item: Arc<Value>,
         input: Arc<Value>,
     ) -> (ExecutionRow, Start) {
         // Named by map run and item, so an EXPRESS child that starts again after a crash is,
@@ -93,7 +96,7 @@ impl Family {
             workflow_type: self.spec.execution_type,
             map_item: Some(MapItem {
                 index,
-                value: Arc::new(item),
+                value: item,
                 key: None,
                 source: Some("STATE_DATA".to_owned()),
             }),
@@ -153,7 +156,7 @@ pub(super) async fn run(
     engine: Arc<Engine>,
     family: &Family,
     index: u64,
-    item: Value,
+    item: Arc<Value>,
     input: Arc<Value>,
 ) -> Result<ExecutionStatus, StoreError> {
     let (row, start) = family.launch(&engine, index, item, input);

@@ -217,7 +217,7 @@ impl Driver {
             .filter(|row| row.execution == self.row.id && row.status == MapRunStatus::Running)
             .map(|row| (row.visit, row.id))
             .collect();
-        for spec in self.execution.open_map_runs(&self.program) {
+        for spec in self.execution.open_map_runs() {
             match begun.remove(&spec.visit.0) {
                 Some(id) => self.start_map_run(id, Box::new(spec), false),
                 None => self.first.push(Command::StartMapRun(Box::new(spec))),

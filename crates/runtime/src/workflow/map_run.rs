@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use stepbus_asl::map::{MapCounts, exceeds_tolerance, tolerance_exceeded};
 use stepbus_asl::{
-    Failure, Input, MapRunOutcome, MapRunSpec, MapSource, Program, exceeds_tolerance,
+    Failure, Input, MapRunOutcome, MapRunSpec, MapSource, Program,
 };
 use stepbus_model::{MapRunId, crash};
 use stepbus_store::{
@@ -173,7 +174,7 @@ struct MapRun<'a> {
     spec: &'a MapRunSpec,
     counts: ItemCounts,
     /// Items of the page that is being started, not started yet.
-    waiting: VecDeque<(u64, Value)>,
+    waiting: VecDeque<(u64, Arc<Value>)>,
     next_page: Option<u64>,
     /// Children in flight when the process ended, by item; only while the store is caught up with.
     resumed: HashMap<u64, ExecutionRow>,
@@ -231,11 +232,8 @@ impl<'a> MapRun<'a> {
                 Err(panic) => return self.give_up(Failure::new("States.Runtime", panic.to_string())).await,
             };
             self.count(status);
-            if exceeds_tolerance(self.failed(), self.total(), self.spec) {
-                return self.give_up(Failure::new(
-                    "States.ExceedToleratedFailureThreshold",
-                    "The specified tolerated failure threshold was exceeded",
-                )).await;
+            if self.too_many_failed() {
+                return self.give_up(tolerance_exceeded()).await;
             }
         }
         self.succeed().await
@@ -250,8 +248,11 @@ impl<'a> MapRun<'a> {
         }
     }
 
-    fn failed(&self) -> u64 {
-        u64::try_from(self.counts.ended() - self.counts.succeeded).unwrap_or(0)
+    fn too_many_failed(&self) -> bool {
+        let failed = u64::try_from(self.counts.ended() - self.counts.succeeded).unwrap_or(0);
+        let counts = MapCounts { total: self.total(), failed };
+        let spec = self.spec;
+        exceeds_tolerance(counts, spec.tolerated_failure_count, spec.tolerated_failure_percentage)
     }
 
     fn total(&self) -> u64 {
@@ -259,7 +260,7 @@ impl<'a> MapRun<'a> {
     }
 
     /// The next item without a child that ended.
-    async fn next_item(&mut self) -> Result<Option<(u64, Value)>, StoreError> {
+    async fn next_item(&mut self) -> Result<Option<(u64, Arc<Value>)>, StoreError> {
         loop {
             if let Some(next) = self.waiting.pop_front() {
                 return Ok(Some(next));
@@ -275,7 +276,7 @@ impl<'a> MapRun<'a> {
     }
 
     async fn take_page(&mut self, page: &MapPageRow) -> Result<(), StoreError> {
-        let items: Vec<Value> = serde_json::from_slice(&page.items)
+        let items: Vec<Arc<Value>> = serde_json::from_slice(&page.items)
             .map_err(|error| StoreError::Failed(format!("page {} of {}: {error}", page.page, self.id)))?;
         let mut ended = HashMap::new();
         if !self.fresh {
@@ -294,7 +295,7 @@ impl<'a> MapRun<'a> {
         Ok(())
     }
 
-    fn start(&mut self, index: u64, item: Value) -> Result<(), Failure> {
+    fn start(&mut self, index: u64, item: Arc<Value>) -> Result<(), Failure> {
         let (engine, family) = (self.engine.clone(), self.family.clone());
         if let Some(row) = self.resumed.remove(&index) {
             self.children.spawn(async move { child::resume(engine, &family, row).await });

@@ -61,6 +61,21 @@ pub struct Project {
 /// # Errors
 /// Every problem of the file and of the files it names, warnings left out.
 pub fn load(path: &Path, vars: &Vars) -> Result<Project, Vec<Problem>> {
+    let (project, errors, _) = read(path, vars);
+    if errors.is_empty() { project.ok_or(errors) } else { Err(errors) }
+}
+
+/// Every problem and warning of a project, for where its secrets are not at hand: a variable
+/// that is not set or a secret's file that is not there is a warning.
+#[must_use]
+pub fn check(path: &Path, vars: &Vars) -> Vec<Problem> {
+    let (_, mut problems, warnings) = read(path, &Vars { open: true, ..vars.clone() });
+    problems.extend(warnings);
+    problems
+}
+
+/// The project as far as there is one, errors, warnings.
+fn read(path: &Path, vars: &Vars) -> (Option<Project>, Vec<Problem>, Vec<Problem>) {
     let path = if path.is_dir() { path.join(FILE_NAME) } else { path.to_owned() };
     let mut problems = Problems::default();
     let unread = Source { file: path.clone(), text: String::new() };
@@ -71,14 +86,14 @@ pub fn load(path: &Path, vars: &Vars) -> Result<Project, Vec<Problem>> {
             if !path.exists() {
                 problem.hint(format!("give the path of a {FILE_NAME}"));
             }
-            return Err(problems.finish(&unread).0);
+            return (None, problems.finish(&unread).0, Vec::new());
         }
     };
     let document = match Document::parse(&source.text) {
         Ok(document) => document,
         Err(error) => {
             problems.error(&source, error.position, "", error.message);
-            return Err(problems.finish(&source).0);
+            return (None, problems.finish(&source).0, Vec::new());
         }
     };
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -106,7 +121,7 @@ pub fn load(path: &Path, vars: &Vars) -> Result<Project, Vec<Problem>> {
     };
     let (project, problems) = reader.read();
     let (errors, warnings) = problems.finish(&source);
-    if errors.is_empty() { Ok(Project { warnings, ..project }) } else { Err(errors) }
+    (Some(Project { warnings: warnings.clone(), ..project }), errors, warnings)
 }
 
 fn limits(value: &Value) -> Limits {

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use stepbus_document::Position;
 
+use super::vars::Unfilled;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -76,6 +78,22 @@ impl Problems {
             excerpt: position.and_then(|position| source.line(position.line)),
         });
         self.found.last_mut().expect("just pushed")
+    }
+
+    /// A reference that could not be filled in.
+    pub(super) fn unfilled(
+        &mut self,
+        source: &Source,
+        position: Position,
+        location: &str,
+        problem: Unfilled,
+        open: bool,
+    ) {
+        let noted = self.error(source, position, location, problem.message);
+        noted.hint(problem.hint);
+        if open && problem.absent {
+            noted.severity = Severity::Warning;
+        }
     }
 
     pub(super) fn hide(&mut self, secret: &str) {

@@ -12,13 +12,15 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 pub struct Vars {
     own: BTreeMap<String, String>,
     environment: bool,
+    /// What is not there is worth a warning only.
+    pub(super) open: bool,
 }
 
 impl Vars {
     /// The process's environment.
     #[must_use]
     pub fn environment() -> Vars {
-        Vars { own: BTreeMap::new(), environment: true }
+        Vars { environment: true, ..Vars::default() }
     }
 
     /// Nothing but what [`Vars::with`] adds.
@@ -65,6 +67,18 @@ pub(super) struct Unfilled {
     pub(super) character: usize,
     pub(super) message: String,
     pub(super) hint: String,
+    /// The reference is well written, but what it names is not there.
+    pub(super) absent: bool,
+}
+
+impl Unfilled {
+    pub(super) fn broken(message: impl Into<String>, hint: impl Into<String>) -> Unfilled {
+        Unfilled { character: 0, message: message.into(), hint: hint.into(), absent: false }
+    }
+
+    fn absent(message: impl Into<String>, hint: impl Into<String>) -> Unfilled {
+        Unfilled { absent: true, ..Unfilled::broken(message, hint) }
+    }
 }
 
 /// What gives references their values.
@@ -95,9 +109,9 @@ impl Fill<'_> {
             let end = inside.find('}');
             match self.value(end.map(|end| &inside[..end])) {
                 Ok(value) => filled.text.push_str(&value),
-                Err((message, hint)) => {
+                Err(problem) => {
                     let character = text[..start].chars().count();
-                    problems.push(Unfilled { character, message, hint });
+                    problems.push(Unfilled { character, ..problem });
                 }
             }
             rest = end.map_or("", |end| &inside[end + 1..]);
@@ -106,32 +120,34 @@ impl Fill<'_> {
         if problems.is_empty() { Ok(filled) } else { Err(problems) }
     }
 
-    fn value(&self, reference: Option<&str>) -> Result<String, (String, String)> {
+    fn value(&self, reference: Option<&str>) -> Result<String, Unfilled> {
         let Some(reference) = reference else {
             let hint = "write `$${` for the characters `${` themselves";
-            return Err(("`${` is not closed by `}`".to_owned(), hint.to_owned()));
+            return Err(Unfilled::broken("`${` is not closed by `}`", hint));
         };
         if let Some(path) = reference.strip_prefix("file:") {
             return self.file(path);
         }
         if !is_name(reference) {
-            return Err((
-                format!("`${{{reference}}}` names neither a variable nor a file"),
-                "write `${NAME}` or `${file:PATH}`".to_owned(),
-            ));
+            let message = format!("`${{{reference}}}` names neither a variable nor a file");
+            return Err(Unfilled::broken(message, "write `${NAME}` or `${file:PATH}`"));
         }
-        self.vars.get(reference).ok_or_else(|| {
-            (
-                format!("the variable `{reference}` is not set"),
-                format!("set it in the environment: export {reference}=…"),
-            )
+        self.variable(reference)
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Result<String, Unfilled> {
+        self.vars.get(name).ok_or_else(|| {
+            let hint = format!("set it in the environment: export {name}=…");
+            Unfilled::absent(format!("the variable `{name}` is not set"), hint)
         })
     }
 
-    fn file(&self, path: &str) -> Result<String, (String, String)> {
+    fn file(&self, path: &str) -> Result<String, Unfilled> {
         let full: PathBuf = self.folder.join(path);
-        let hint = || format!("the file is looked for at {}", full.display());
-        let fail = |problem: String| (format!("the file `{path}` {problem}"), hint());
+        let fail = |problem: String| {
+            let hint = format!("the file is looked for at {}", full.display());
+            Unfilled::absent(format!("the file `{path}` {problem}"), hint)
+        };
         let unreadable = |error: std::io::Error| fail(format!("cannot be read: {error}"));
         let size = std::fs::metadata(&full).map_err(unreadable)?.len();
         if size > MAX_FILE_BYTES {

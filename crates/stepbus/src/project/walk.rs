@@ -252,9 +252,8 @@ impl Walk<'_> {
             Err(unfilled) => {
                 for problem in unfilled {
                     let position = self.document.position_within(at, problem.character);
-                    self.problems
-                        .error(self.source, position, at, problem.message)
-                        .hint(problem.hint);
+                    let open = self.fill.vars.open;
+                    self.problems.unfilled(self.source, position, at, problem, open);
                 }
                 false
             }

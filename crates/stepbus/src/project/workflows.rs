@@ -8,7 +8,7 @@ use stepbus_runtime::WorkflowSpec;
 
 use super::problem::{self, Source};
 use super::shape::Section;
-use super::vars::{Fill, is_name};
+use super::vars::{Fill, Unfilled, is_name};
 use super::{Reader, format};
 
 /// A definition and where it was found.
@@ -61,8 +61,10 @@ impl Reader<'_> {
 
     /// The text to be kept, when nothing is wrong with it.
     fn checked(&mut self, definition: Definition, kind: WorkflowType) -> Option<String> {
-        let (document, changed) = self.substituted(&definition)?;
-        let definition = Definition { document, ..definition };
+        let (definition, changed) = match self.substituted(&definition) {
+            Some((document, changed)) => (Definition { document, ..definition }, Some(changed)),
+            None => (definition, None),
+        };
         let sound = match Program::parse(&definition.document, kind) {
             Ok(program) => {
                 self.diagnosed(program.warnings(), &definition);
@@ -74,11 +76,10 @@ impl Reader<'_> {
             }
         };
         self.references(definition.document.value(), "", &definition);
-        if !sound {
-            return None;
-        }
-        match definition.text {
-            Some(text) if !changed => Some(text),
+        match (changed, definition.text) {
+            _ if !sound => None,
+            (None, _) => None,
+            (Some(false), Some(text)) => Some(text),
             _ => serde_json::to_string_pretty(definition.document.value()).ok(),
         }
     }
@@ -113,8 +114,8 @@ impl Reader<'_> {
                 let character = text[..start].chars().count();
                 match value_of(fill, name, text.starts_with("{%")) {
                     Ok(value) => filled.push_str(&value),
-                    Err((message, hint)) => {
-                        wrong.push((pointer.to_owned(), character, message, hint));
+                    Err(problem) => {
+                        wrong.push((pointer.to_owned(), Unfilled { character, ..problem }));
                     }
                 }
                 rest = after;
@@ -126,10 +127,11 @@ impl Reader<'_> {
             })
         });
         let sound = wrong.is_empty();
-        for (pointer, character, message, hint) in wrong {
-            let position = definition.document.position_within(&pointer, character);
+        for (pointer, problem) in wrong {
+            let position = definition.document.position_within(&pointer, problem.character);
             let location = format!("{}{pointer}", definition.prefix);
-            self.problems.error(&definition.source, position, &location, message).hint(hint);
+            let open = self.vars.open;
+            self.problems.unfilled(&definition.source, position, &location, problem, open);
         }
         sound.then_some((document, changed))
     }
@@ -209,24 +211,20 @@ fn next_reference(text: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
-fn value_of(fill: Fill<'_>, name: &str, expression: bool) -> Result<String, (String, String)> {
+fn value_of(fill: Fill<'_>, name: &str, expression: bool) -> Result<String, Unfilled> {
     if format::names_a_secret(name) || name.to_ascii_lowercase().ends_with("key") {
-        return Err((
+        return Err(Unfilled::broken(
             format!("`{name}` looks like a secret, and definitions are kept and shown"),
-            "put it into a connection, which a task names as its Authentication".to_owned(),
+            "put it into a connection, which a task names as its Authentication",
         ));
     }
-    let unfilled = |mut problems: Vec<super::vars::Unfilled>| {
-        let problem = problems.remove(0);
-        (problem.message, problem.hint)
-    };
-    let value = fill.text(&format!("${{{name}}}")).map_err(unfilled)?.text;
+    let value = fill.variable(name)?;
     if expression && value.contains(['"', '\'', '\\', '\n']) {
-        return Err((
+        return Err(Unfilled::broken(
             format!(
                 "the value of `{name}` has quotes or line breaks, which would change the expression"
             ),
-            "put it into a text of its own".to_owned(),
+            "put it into a text of its own",
         ));
     }
     Ok(value)

@@ -224,11 +224,14 @@ fn what_comes_from_outside_is_not_shown() {
           hint: for example https://crm.example/products/{sku}
     "#]],
     );
-    check("destinations: { crm: { url: \"${URL}/{\" } }", expect![[r#"
+    check(
+        "destinations: { crm: { url: \"${URL}/{\" } }",
+        expect![[r#"
         stepbus.yaml:1:29: error: `${URL}/{` has a `{` that belongs to no placeholder; write `{name}` for a placeholder and `{{` for the brace
           1 | destinations: { crm: { url: "${URL}/{" } }
             |                             ^
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -1,0 +1,94 @@
+//! Events: published by hand, and read from the retained log.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use stepbus_model::{Event, EventId};
+use stepbus_runtime::EventView;
+
+use super::{Page, id};
+use crate::Face;
+use crate::error::ApiError;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct List {
+    bus: Option<String>,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn list(
+    State(face): State<Face>,
+    Query(query): Query<List>,
+) -> Result<Json<Vec<EventView>>, ApiError> {
+    let limit = Page { limit: query.limit }.size(face.engine.limits().page_rows)?;
+    let after = query.after.as_ref().map_or(Ok(EventId(0)), |text| id(text))?;
+    let catalogue = face.engine.catalogue();
+    let bus = match &query.bus {
+        None => None,
+        Some(name) => {
+            let found = catalogue.buses.get(name);
+            Some(found.ok_or_else(|| ApiError::not_found(&format!("bus '{name}'")))?.id)
+        }
+    };
+    Ok(Json(face.engine.events(bus, after, limit).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Put {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    bus: String,
+    source: String,
+    #[serde(rename = "detail-type")]
+    detail_type: String,
+    detail: Box<RawValue>,
+    #[serde(default)]
+    resources: Vec<String>,
+}
+
+/// Each entry has its result in its place: an id and a run, or why it was refused.
+pub(super) async fn put(
+    State(face): State<Face>,
+    Json(put): Json<Put>,
+) -> Result<Json<Value>, ApiError> {
+    let most = face.engine.limits().put_events_entries;
+    if put.entries.is_empty() || put.entries.len() > most {
+        let count = put.entries.len();
+        return Err(ApiError::invalid(format!("{count} entries; allowed are 1 to {most}")));
+    }
+    let mut entries = Vec::with_capacity(put.entries.len());
+    for (number, entry) in put.entries.into_iter().enumerate() {
+        if !entry.detail.get().trim_start().starts_with('{') {
+            let message = format!("entries[{number}].detail must be a JSON object");
+            return Err(ApiError::invalid(message));
+        }
+        let event = Event {
+            source: entry.source,
+            detail_type: entry.detail_type,
+            detail: entry.detail,
+            resources: entry.resources,
+            time: None,
+        };
+        entries.push((entry.bus, event));
+    }
+    let results = face.engine.publish("operator", entries).await?;
+    let failed = results.iter().filter(|result| result.is_err()).count();
+    let entries: Vec<Value> = results
+        .into_iter()
+        .map(|result| match result {
+            Ok(published) => json!({
+                "event": published.id, "id": published.wire_id, "run": published.run,
+            }),
+            Err(error) => json!({ "error": error.code, "message": error.message }),
+        })
+        .collect();
+    Ok(Json(json!({ "failed": failed, "entries": entries })))
+}

@@ -1,0 +1,69 @@
+//! The admin API: what the command line and the console ask for, as JSON.
+
+mod dead_letters;
+mod events;
+mod executions;
+mod runs;
+
+use axum::Router;
+use axum::routing::{get, post};
+use serde::Deserialize;
+
+use crate::Face;
+use crate::error::ApiError;
+
+pub(crate) fn routes() -> Router<Face> {
+    Router::new()
+        .route("/runs", get(runs::list))
+        .route("/runs/{id}", get(runs::show))
+        .route("/subscriptions", get(runs::subscriptions))
+        .route("/health", get(runs::health))
+        .route("/workflows", get(executions::workflows))
+        .route("/workflows/{name}/executions", post(executions::start))
+        .route("/executions", get(executions::list))
+        .route("/executions/{id}", get(executions::describe))
+        .route("/executions/{id}/history", get(executions::history))
+        .route("/executions/{id}/stop", post(executions::stop))
+        .route("/events", get(events::list).post(events::put))
+        .route("/dead-letters", get(dead_letters::list))
+        .route("/dead-letters/{id}", get(dead_letters::show))
+        .route("/dead-letters/redrive", post(dead_letters::redrive))
+        .route("/dead-letters/purge", post(dead_letters::purge))
+        .route("/queues", get(dead_letters::queues))
+        .fallback(|| async { ApiError::not_found("such admin route") })
+}
+
+/// Which part of a listing is asked for.
+#[derive(Debug, Deserialize)]
+struct Page {
+    limit: Option<usize>,
+}
+
+impl Page {
+    const DEFAULT: usize = 50;
+
+    fn size(&self, most: usize) -> Result<usize, ApiError> {
+        match self.limit.unwrap_or(Self::DEFAULT) {
+            0 => Err(ApiError::invalid("limit must be at least 1")),
+            limit if limit > most => {
+                Err(ApiError::invalid(format!("limit must be at most {most}")))
+            }
+            limit => Ok(limit),
+        }
+    }
+}
+
+/// An id in a path or query.
+fn id<T: std::str::FromStr>(text: &str) -> Result<T, ApiError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| ApiError::invalid(error.to_string()))
+}
+
+fn optional_id<T: std::str::FromStr>(text: Option<&String>) -> Result<Option<T>, ApiError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.map(|text| id(text)).transpose()
+}

@@ -1,0 +1,103 @@
+//! `stepbus events`: publish by hand, read the retained log.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde_json::{Value, json};
+use stepbus_model::EventId;
+
+use super::client::{Client, cell, listing};
+use crate::output;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Publish one event; it is the root of a run of its own.
+    Put {
+        #[arg(long)]
+        bus: String,
+        #[arg(long)]
+        detail_type: String,
+        #[arg(long, default_value = "operator")]
+        source: String,
+        /// The detail, a JSON object; `-` reads it from standard input.
+        #[arg(long, value_name = "JSON", default_value = "{}")]
+        detail: String,
+    },
+    /// Read the retained log, oldest first.
+    List {
+        #[arg(long)]
+        bus: Option<String>,
+        /// Only events after this one.
+        #[arg(long, value_name = "EVENT")]
+        after: Option<EventId>,
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+impl Command {
+    pub(super) fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
+        match self {
+            Command::Put { bus, detail_type, source, detail } => {
+                put(client, &bus, &detail_type, &source, detail)
+            }
+            Command::List { bus, after, limit } => {
+                let query = [
+                    ("bus", bus),
+                    ("after", after.map(|id| id.to_string())),
+                    ("limit", Some(limit.to_string())),
+                ];
+                let answer = client.get("events", &query)?;
+                Ok(client.show(&answer, list))
+            }
+        }
+    }
+}
+
+fn put(
+    client: &Client,
+    bus: &str,
+    detail_type: &str,
+    source: &str,
+    detail: String,
+) -> anyhow::Result<ExitCode> {
+    let text = if detail == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+        text
+    } else {
+        detail
+    };
+    let detail: Value = serde_json::from_str(&text).context("--detail is no JSON")?;
+    if !detail.is_object() {
+        bail!("--detail must be a JSON object");
+    }
+    let entry = json!({
+        "bus": bus, "source": source, "detail-type": detail_type, "detail": detail,
+    });
+    let answer = client.post("events", &json!({ "entries": [entry] }))?;
+    let result = &answer["entries"][0];
+    if let Some(error) = result["error"].as_str() {
+        bail!("{error}: {}", cell(result, "/message"));
+    }
+    Ok(client.show(result, |result| {
+        format!("{} published in {}\n", cell(result, "/event"), cell(result, "/run"))
+    }))
+}
+
+fn list(events: &Value) -> String {
+    let head = ["event", "run", "bus", "time", "source", "detail-type", "caused by"];
+    listing(events, "no events", &head, |row| {
+        vec![
+            cell(row, "/id"),
+            cell(row, "/run"),
+            cell(row, "/bus"),
+            output::time(&row["at"]),
+            cell(row, "/event/source"),
+            cell(row, "/event/detail-type"),
+            cell(row, "/caused_by"),
+        ]
+    })
+}

@@ -1,0 +1,57 @@
+//! Commands that need no server: they look at files.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
+
+use crate::output;
+use crate::project::{self, Vars};
+
+pub(super) fn validate(path: &Path, as_json: bool) -> ExitCode {
+    let (problems, valid) = match project::load(path, &Vars::environment()) {
+        Ok(project) => (project.warnings, true),
+        Err(problems) => (problems, false),
+    };
+    if as_json {
+        output::json(&project::report::to_json(&problems));
+    } else if problems.is_empty() {
+        output::line("no problems");
+    } else {
+        output::text(&project::report::render(&problems));
+        output::line(&format!("{} problems", problems.len()));
+    }
+    if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+pub(super) fn schema() -> ExitCode {
+    output::json(&project::schema());
+    ExitCode::SUCCESS
+}
+
+pub(super) fn audit(data: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
+    if !data.is_dir() {
+        anyhow::bail!("there is no data directory {}; name one with --data", data.display());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(async {
+        let store = SqliteStore::open(data, SqliteOptions::default())?;
+        stepbus_runtime::audit(&store).await
+    })?;
+    if as_json {
+        output::json(&report);
+    } else {
+        for problem in &report.problems {
+            output::line(&format!("{}  {}  {}", problem.rule, problem.subject, problem.message));
+        }
+        output::line(&format!(
+            "{} problems in {} runs, {} executions, {} journal entries",
+            report.problems.len(),
+            output::count(i64::try_from(report.runs)?),
+            output::count(i64::try_from(report.executions)?),
+            output::count(i64::try_from(report.journal_entries)?),
+        ));
+    }
+    let sound = report.problems.is_empty();
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

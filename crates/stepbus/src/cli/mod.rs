@@ -1,0 +1,124 @@
+//! The commands, each defined once; parser, help and completions derive from here.
+
+mod client;
+mod dead_letters;
+mod events;
+mod executions;
+mod local;
+mod runs;
+mod serve;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub(crate) use serve::{ServeOptions, stop_signal};
+
+/// Event-driven data syncs on your own machines: a durable event bus, workflows in the Amazon
+/// States Language, and HTTP destinations with retries and dead letters.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// The operators' listener of the server that commands talk to.
+    #[arg(
+        long,
+        global = true,
+        env = "STEPBUS_URL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:4566"
+    )]
+    url: String,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sync a made-up or real catalogue from a stand-in MDM into CRM, ERP and webshop.
+    Demo(crate::demo::Options),
+    /// Run a project.
+    Serve(ServeOptions),
+    /// Run a project and take over changes of its files as they are saved.
+    Dev(ServeOptions),
+    /// Report every problem of a project file.
+    Validate {
+        /// The project file, or the folder it is in.
+        #[arg(default_value = ".")]
+        project: PathBuf,
+    },
+    /// Print the JSON Schema of the project file.
+    Schema,
+    /// Prove the books of a data directory that no server uses.
+    Audit {
+        #[arg(long, value_name = "DIR", default_value = serve::DATA)]
+        data: PathBuf,
+    },
+    /// Publish events, read the retained log.
+    #[command(subcommand)]
+    Events(events::Command),
+    /// List workflows, start executions.
+    #[command(subcommand)]
+    Workflows(executions::Workflows),
+    /// List, describe and stop executions; read their history.
+    #[command(subcommand)]
+    Executions(executions::Executions),
+    /// List runs and show their books.
+    #[command(subcommand)]
+    Runs(runs::Command),
+    /// Work on dead letters: list, show, redrive, purge.
+    #[command(subcommand)]
+    Dlq(dead_letters::Command),
+    /// Print completions for a shell.
+    Completions { shell: clap_complete::Shell },
+    /// Stand-ins for an MDM, a CRM, an ERP and a webshop.
+    #[command(hide = true)]
+    Sandbox(stepbus_sandbox::Options),
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let client = client::Client::new(&self.url, self.json);
+        match self.command {
+            Command::Demo(options) => crate::demo::run(options, self.json),
+            Command::Serve(options) => serve::serve(options, false),
+            Command::Dev(options) => serve::serve(options, true),
+            Command::Validate { project } => Ok(local::validate(&project, self.json)),
+            Command::Schema => Ok(local::schema()),
+            Command::Audit { data } => local::audit(&data, self.json),
+            Command::Events(command) => command.run(&client),
+            Command::Workflows(command) => command.run(&client),
+            Command::Executions(command) => command.run(&client),
+            Command::Runs(command) => command.run(&client),
+            Command::Dlq(command) => command.run(&client),
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "stepbus", &mut io::stdout());
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Sandbox(options) => sandbox(options),
+        }
+    }
+}
+
+/// One thread is enough for the stand-ins, and leaves the others to what is being shown.
+fn sandbox(options: stepbus_sandbox::Options) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(stepbus_sandbox::run(options))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+}

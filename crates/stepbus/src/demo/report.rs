@@ -1,0 +1,208 @@
+//! What a sync amounted to, and whether it adds up.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use stepbus_model::{Totals, arn};
+use stepbus_sandbox::{Addresses, usage};
+
+use crate::output;
+use crate::server::Server;
+
+/// The workflow whose map run extracts the products.
+const EXTRACTION: &str = "fetch-products";
+const TARGETS: [&str; 3] = ["crm", "erp", "shop"];
+
+/// What became of the products on the MDM's side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Extraction {
+    pub selected: i64,
+    pub extracted: i64,
+    pub failed: i64,
+}
+
+impl Extraction {
+    pub(super) fn of(run: &Value) -> Extraction {
+        let mut extraction = Extraction::default();
+        for map in run["map_runs"].as_array().into_iter().flatten() {
+            if map["workflow"] == arn::name_of(EXTRACTION) {
+                let count = |name: &str| map["counts"][name].as_i64().unwrap_or(0);
+                extraction.selected += count("total");
+                extraction.extracted += count("succeeded");
+                extraction.failed += count("failed") + count("timed_out") + count("aborted");
+            }
+        }
+        extraction
+    }
+}
+
+/// The books of the run, by target.
+pub(super) fn target_lines(run: &Value) -> BTreeMap<String, Totals> {
+    let mut lines = BTreeMap::new();
+    for line in run["subscriptions"].as_array().into_iter().flatten() {
+        let target = line["target"].as_str().unwrap_or_default();
+        if TARGETS.contains(&target)
+            && let Ok(totals) = serde_json::from_value::<Totals>(line.clone())
+        {
+            lines.insert(target.to_owned(), totals);
+        }
+    }
+    lines
+}
+
+pub(super) struct Report {
+    run: String,
+    extraction: Extraction,
+    targets: BTreeMap<String, Totals>,
+    products: i64,
+    verification: Value,
+    stats: Value,
+    seconds: f64,
+}
+
+impl Report {
+    pub(super) fn new(
+        run: &Value,
+        verification: &Value,
+        stats: &Value,
+        seconds: f64,
+    ) -> anyhow::Result<Report> {
+        let products = verification.pointer("/catalog/products").and_then(Value::as_i64);
+        Ok(Report {
+            run: run["id"].as_str().unwrap_or_default().to_owned(),
+            extraction: Extraction::of(run),
+            targets: target_lines(run),
+            products: products.unwrap_or(-1),
+            verification: verification.clone(),
+            stats: stats.clone(),
+            seconds,
+        })
+    }
+
+    fn verified(&self) -> bool {
+        self.verification["verified"] == true
+    }
+
+    /// Every total adds up, nothing is left open or dead, and every target holds what it should.
+    pub(super) fn sound(&self) -> bool {
+        let extraction = self.extraction;
+        let complete = extraction.selected == extraction.extracted + extraction.failed
+            && (self.products < 0 || extraction.selected == self.products);
+        let delivered = |totals: &Totals| {
+            totals.balanced()
+                && totals.matched == extraction.extracted
+                && totals.pending + totals.dead_lettered + totals.discarded == 0
+        };
+        let all = self.targets.len() == TARGETS.len() && self.targets.values().all(delivered);
+        complete && all && self.verified()
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let targets: Map<String, Value> =
+            self.targets.iter().map(|(name, totals)| (name.clone(), json!(totals))).collect();
+        json!({
+            "run": self.run,
+            "selected": self.extraction.selected,
+            "extracted": self.extraction.extracted,
+            "failed": self.extraction.failed,
+            "targets": targets,
+            "requests": self.stats["requests"],
+            "seconds": rounded(self.seconds),
+            "cpu_seconds": usage::cpu_seconds().map(rounded),
+            "peak_mib": usage::peak_mib().map(rounded),
+            "verified": self.verified(),
+        })
+    }
+
+    pub(super) fn render(&self) -> String {
+        let Extraction { selected, extracted, failed } = self.extraction;
+        let head =
+            ["target", "matched", "delivered", "unchanged", "stale", "dead", "discarded", "pending"];
+        let rows: Vec<Vec<String>> = self.targets.iter().map(|(name, t)| row(name, t)).collect();
+        let mut text = format!(
+            "\n{}: selected {} = extracted {} + failed {}\n\n{}\n",
+            self.run,
+            output::count(selected),
+            output::count(extracted),
+            output::count(failed),
+            output::table(&head, &rows)
+        );
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = selected as f64 / self.seconds.max(0.001);
+        text.push_str(&format!(
+            "{rate:.0} products/s: {:.1} s, {} requests, {:.1} s of CPU, {:.0} MiB at most\n",
+            self.seconds,
+            output::count(self.stats["requests"].as_i64().unwrap_or(0)),
+            usage::cpu_seconds().unwrap_or(0.0),
+            usage::peak_mib().unwrap_or(0.0),
+        ));
+        text.push_str(&self.verdict());
+        text
+    }
+
+    fn verdict(&self) -> String {
+        if self.sound() {
+            return "Verified: every product is in every target as it should be.\n".to_owned();
+        }
+        let mut text = "NOT verified. What the sandbox's own books say:\n".to_owned();
+        for (name, target) in self.verification["targets"].as_object().into_iter().flatten() {
+            text.push_str(&format!("  {name}: {target}\n"));
+        }
+        text
+    }
+}
+
+fn row(name: &str, totals: &Totals) -> Vec<String> {
+    let mut row = vec![name.to_owned()];
+    row.extend(
+        [
+            totals.matched,
+            totals.delivered,
+            totals.unchanged,
+            totals.stale,
+            totals.dead_lettered,
+            totals.discarded,
+            totals.pending,
+        ]
+        .map(output::count),
+    );
+    row
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+/// Commands to go on with.
+pub(super) fn next_steps(
+    server: &Server,
+    addresses: &Addresses,
+    data: &Path,
+    exit: bool,
+) -> String {
+    let data_line = format!("The data directory is {}\n", data.display());
+    if exit {
+        return format!("{data_line}  stepbus audit --data {}\n", data.display());
+    }
+    let (operators, control) = (server.operators, &addresses.control);
+    let stepbus = if operators.port() == super::OPERATORS_PORT {
+        "stepbus".to_owned()
+    } else {
+        format!("stepbus --url http://{operators}")
+    };
+    format!(
+        "{data_line}\
+         \nIt stays up until Ctrl-C. In another terminal:\n\
+         \n  # sync three products by hand\n  \
+         {stepbus} events put --bus catalog --detail-type product_ids_fetched \
+         --detail '{{\"container\":\"{}\",\"ids\":[\"1\",\"2\",\"3\"]}}'\n\
+         \n  # take the CRM down for a minute, sync again, look, and bring home what failed\n  \
+         curl -X POST {control}/crm/down -d '{{\"seconds\":60}}'\n  \
+         curl -X POST -H 'x-api-key: {}' http://{}/sync/{}\n  \
+         {stepbus} runs list\n  \
+         {stepbus} dlq list\n  \
+         {stepbus} dlq redrive --all\n",
+        addresses.container, super::SYNC_KEY, server.public, addresses.container,
+    )
+}

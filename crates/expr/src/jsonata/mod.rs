@@ -4,15 +4,18 @@
 //! runs, since they cannot leave their thread.
 
 mod convert;
+mod cost;
 mod error;
 mod functions;
+mod meter;
+mod metered;
 mod names;
 mod scope;
 mod template;
 mod tree;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jsonata_core::ast::AstNode;
 use jsonata_core::evaluator::{
@@ -28,6 +31,7 @@ pub use template::{Template, expression_in};
 
 pub(crate) use convert::from_f64 as number;
 use convert::{NoJson, Room, from_evaluator};
+use meter::Meter;
 use names::{Names, is_plain};
 use scope::Plain;
 
@@ -43,6 +47,10 @@ pub struct Jsonata {
 struct Compiled {
     source: String,
     tree: AstNode,
+    /// What evaluating the tree costs at most, where that is known.
+    cost: Option<cost::Bound>,
+    /// The tree that counts its steps, made when it is first needed.
+    metered: OnceLock<AstNode>,
     names: Names,
     /// Functions of ours that the evaluator needs for it.
     functions: Vec<String>,
@@ -68,7 +76,9 @@ impl Jsonata {
             names.mentioned.keys().filter(|name| functions::is_ours(name)).cloned().collect();
         let plain = plain_path(&tree);
         let source = source.to_owned();
-        Ok(Jsonata { compiled: Arc::new(Compiled { source, tree, names, functions, plain }) })
+        let (cost, metered) = (cost::bound(&tree), OnceLock::new());
+        let compiled = Compiled { source, tree, cost, metered, names, functions, plain };
+        Ok(Jsonata { compiled: Arc::new(compiled) })
     }
 
     /// The text it was compiled from.
@@ -116,7 +126,20 @@ impl Jsonata {
         for name in &self.compiled.functions {
             functions::register(&mut evaluator, name, scope)?;
         }
-        evaluator.evaluate(&self.compiled.tree, &scope.root())
+        let root = scope.root();
+        if self.is_cheap(scope) {
+            return evaluator.evaluate(&self.compiled.tree, &root);
+        }
+        Meter::new(scope.limits).install(&mut evaluator)?;
+        let tree = self.compiled.metered.get_or_init(|| metered::metered(&self.compiled.tree));
+        evaluator.evaluate(tree, &root)
+    }
+
+    /// Whether the expression cannot take more steps than it may with what the scope holds.
+    fn is_cheap(&self, scope: &Scope<'_>) -> bool {
+        let cost = self.compiled.cost.as_ref();
+        !scope.has_input()
+            && cost.is_some_and(|cost| cost.at(scope.size()) <= scope.limits.steps as f64)
     }
 
     fn fail(&self, kind: EvalErrorKind) -> EvalError {
@@ -124,9 +147,15 @@ impl Jsonata {
     }
 
     fn thrown(&self, error: &EvaluatorError) -> EvalError {
+        if let Some(message) = error.message().strip_prefix(meter::LIMIT) {
+            let code = Some("U1001".to_owned());
+            return self.fail(EvalErrorKind::Limit { code, message: message.to_owned() });
+        }
         let (code, message) = split_code(error.message());
         self.fail(match code.as_deref() {
-            Some("D1011" | "D2014" | "D2015" | "U1001") => EvalErrorKind::Limit { code, message },
+            // JSONata's name for what goes too deep or takes too long.
+            Some("D1011") => EvalErrorKind::Limit { code: Some("U1001".to_owned()), message },
+            Some("D2014" | "D2015" | "U1001") => EvalErrorKind::Limit { code, message },
             // AWS names no token here.
             Some("T1006") => {
                 let (message, token) = match message.split_once(": ") {

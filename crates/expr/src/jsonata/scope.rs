@@ -29,7 +29,7 @@ pub struct EvalLimits {
 impl EvalLimits {
     pub const DEFAULT: EvalLimits = EvalLimits {
         depth: 10_000,
-        steps: 10_000_000,
+        steps: 20_000_000,
         sequence: 1_000_000,
         bytes: 16 * 1024 * 1024,
         result_depth: 120,
@@ -154,6 +154,10 @@ impl<'a> Scope<'a> {
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.bindings.iter().any(|binding| binding.name == name)
+    }
+
+    pub(crate) fn has_input(&self) -> bool {
+        self.input.is_some()
     }
 
     pub(crate) fn root(&self) -> JValue {

@@ -165,7 +165,10 @@ impl<'a> Attempt<'a> {
     /// delivery then waits until that one is gone.
     async fn stays_blocked(&self) -> Result<bool, Stopped> {
         let row = &self.row;
-        let blocks = self.subscription.spec.on_dead_letter == OnDeadLetter::Block;
+        // As it is set now: who stops blocking wants the keys to go on.
+        let catalogue = self.engine.catalogue();
+        let current = catalogue.subscriptions.get(&row.subscription).unwrap_or(&self.subscription);
+        let blocks = current.spec.on_dead_letter == OnDeadLetter::Block;
         let (true, Some(_), Some(key)) = (blocks, row.lane, &row.key) else { return Ok(false) };
         let locks = &self.engine.deliveries.locks;
         let lock = locks.hold(row.subscription, key).await;

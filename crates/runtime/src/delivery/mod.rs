@@ -74,9 +74,8 @@ impl Deliveries {
                 compared.insert(*id);
             }
             let condition = health.destinations.iter().find(|condition| condition.name == *name);
-            let workers = condition.map_or(engine.limits.destination_concurrency, |condition| {
-                condition.concurrency
-            });
+            let workers = condition
+                .map_or(engine.limits.destination_concurrency, |condition| condition.concurrency);
             self.open(engine, subscription.id, Some(workers));
         }
         *self.compared.write() = compared;
@@ -100,12 +99,7 @@ impl Deliveries {
     }
 
     /// Its alarm rang; perhaps early, twice, or for something that is gone.
-    pub(crate) fn retry_now(
-        &self,
-        engine: &Arc<Engine>,
-        subscription: ResourceId,
-        id: DeliveryId,
-    ) {
+    pub(crate) fn retry_now(&self, engine: &Arc<Engine>, subscription: ResourceId, id: DeliveryId) {
         self.queue(engine, subscription).ring(engine, id);
     }
 

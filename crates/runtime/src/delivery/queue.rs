@@ -136,7 +136,8 @@ impl Queue {
             }
             Ok(())
         };
-        self.looked.get_or_try_init(look).await.map(|()| ())
+        self.looked.get_or_try_init(look).await?;
+        Ok(())
     }
 
     pub(super) async fn refill(

@@ -146,7 +146,8 @@ impl Window {
         if self.known.contains(&id) {
             return true;
         }
-        if self.rung.len() >= self.limit {
+        // Room of their own: those that are only waiting to be sent do not keep retries out.
+        if self.known.len() >= 2 * self.limit {
             return false;
         }
         self.known.insert(id);

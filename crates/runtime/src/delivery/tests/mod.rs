@@ -1,0 +1,5 @@
+mod letters;
+mod order;
+mod payload;
+mod volume;
+mod world;

@@ -1,0 +1,144 @@
+//! What is not sent: what the target holds already, and what came too late. And upserts.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use stepbus_connect::{CallSpec, DestinationSpec, Upsert};
+use stepbus_model::Totals;
+
+use super::world::{Running, Target, World};
+use crate::Order;
+use crate::delivery::RedriveVersion;
+
+/// One after the other, each to its end.
+async fn in_turn(running: &Running, details: &[Value]) {
+    for detail in details {
+        running.publish_details([detail.clone()]).await;
+        running.quiet().await;
+    }
+}
+
+fn bodies(target: &Target) -> Vec<Value> {
+    target.taken().into_iter().map(|call| call.body).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unchanged_means_equal_to_what_was_last_delivered() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().skip_unchanged = true;
+    let running = world.open().await;
+    let (a, b) = (json!({ "sku": "P", "n": 1 }), json!({ "sku": "P", "n": 2 }));
+    let a_in_other_order = json!({ "n": 1, "sku": "P" });
+    in_turn(&running, &[a.clone(), a_in_other_order, b.clone(), a.clone(), a.clone()]).await;
+    assert_eq!(bodies(&target), [a.clone(), b, a]);
+    let expected = Totals { matched: 5, delivered: 3, unchanged: 2, ..Totals::default() };
+    running.expect_books(expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_change_is_no_longer_what_the_target_holds() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().skip_unchanged = true;
+    // It may have been applied although it was answered with an error.
+    target.behave(|call| if call.n() == 2 { (400, json!({})) } else { (200, json!({})) });
+    let running = world.open().await;
+    let (a, b) = (json!({ "sku": "P", "n": 1 }), json!({ "sku": "P", "n": 2 }));
+    in_turn(&running, &[a.clone(), b, a.clone()]).await;
+    assert_eq!(bodies(&target), [a.clone(), a]);
+    let expected = Totals { matched: 3, delivered: 2, dead_lettered: 1, ..Totals::default() };
+    running.expect_books(expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_b_a_at_once_ends_with_what_was_published_last() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().skip_unchanged = true;
+    world.load().order = Order::Fifo;
+    let mut failed = false;
+    target.behave(move |call| {
+        if call.n() == 2 && !std::mem::replace(&mut failed, true) {
+            return (503, json!({}));
+        }
+        (200, json!({}))
+    });
+    let running = world.open().await;
+    let (a, b) = (json!({ "sku": "P", "n": 1 }), json!({ "sku": "P", "n": 2 }));
+    running.publish_details([a.clone(), b.clone(), a.clone()]).await;
+    running.quiet().await;
+    assert_eq!(bodies(&target), [a.clone(), b, a]);
+    running.expect_books(Totals { matched: 3, delivered: 3, ..Totals::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_subscription_overwrote_is_sent_again() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().skip_unchanged = true;
+    let mut other = super::world::subscription("other", "shop");
+    other.pattern = json!({ "detail": { "other": [true] } }).to_string();
+    world.load().pattern = json!({ "detail": { "other": [false] } }).to_string();
+    world.declared.subscriptions.push(other);
+    let running = world.open().await;
+    let a = json!({ "sku": "P", "other": false });
+    let foreign = json!({ "sku": "P", "other": true });
+    in_turn(&running, &[a.clone(), a.clone(), foreign.clone(), a.clone()]).await;
+    assert_eq!(bodies(&target), [a.clone(), foreign, a]);
+    let expected = Totals { matched: 3, delivered: 2, unchanged: 1, ..Totals::default() };
+    running.expect_books(expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_older_than_the_last_delivered_is_stale() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().version = Some(json!("{% $event.detail.n %}"));
+    target
+        .behave(|call| if call.body["bad"] == true { (400, json!({})) } else { (200, json!({})) });
+    let running = world.open().await;
+    let product = |n: u64| json!({ "sku": "P", "n": n });
+    let refused = json!({ "sku": "P", "n": 9, "bad": true });
+    in_turn(&running, &[refused, product(10), product(9), product(10), product(11)]).await;
+    assert_eq!(bodies(&target), [product(10), product(10), product(11)]);
+    // Redriven, the refused one is late.
+    assert_eq!(running.redrive_all(RedriveVersion::Original).await.done, 1);
+    running.quiet().await;
+    let expected = Totals { matched: 5, delivered: 3, stale: 2, ..Totals::default() };
+    running.expect_books(expected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upsert_remembers_the_remote_id_by_key() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    let at = |path: &str| format!("{}{path}", target.url);
+    let upsert = Upsert {
+        find: CallSpec::new("GET", &at("/find?sku={sku}")),
+        create: CallSpec::new("POST", &at("/products")),
+        update: CallSpec::new("PUT", &at("/products/{id}")),
+        id: "{% $response.body.items[0].id %}".into(),
+        create_id: Some("{% $response.body.id %}".into()),
+        missing: None,
+    };
+    world.declared.destinations = vec![DestinationSpec::upsert("shop", None, upsert)];
+    let mut shop: HashMap<String, u64> = HashMap::new();
+    target.behave(move |call| match call.method.as_str() {
+        "GET" => (200, json!({ "items": [] })),
+        "POST" => {
+            let id = 100 + shop.len() as u64;
+            assert!(shop.insert(call.sku().to_owned(), id).is_none(), "created twice");
+            (201, json!({ "id": id }))
+        }
+        _ => (200, json!({})),
+    });
+    let running = world.open().await;
+    // The same product many times at once: only the first one creates it.
+    running.publish((0..20).map(|n| (format!("P-{}", n % 2), n))).await;
+    running.quiet().await;
+    let calls = target.calls();
+    let count = |method: &str| calls.iter().filter(|(call, _)| call.method == method).count();
+    assert_eq!((count("GET"), count("POST"), count("PUT")), (2, 2, 18));
+    running.expect_books(Totals { matched: 20, delivered: 20, ..Totals::default() }).await;
+}

@@ -64,7 +64,7 @@ impl<'a> Attempt<'a> {
         let started = Instant::now();
         let (remote_id, end) = match &self.destination.action {
             CompiledAction::Call(call) => {
-                (self.request.remote_id.clone(), self.step(call, "", None).await)
+                (self.request.remote_id.clone(), self.step(call, Some(""), None).await)
             }
             CompiledAction::Upsert(upsert) => upsert::run(&mut self, upsert).await,
         };
@@ -86,11 +86,11 @@ impl<'a> Attempt<'a> {
 
     /// Makes one call, and once more after logging in again.
     ///
-    /// `suffix` keeps the idempotency keys of an upsert's calls apart.
+    /// `suffix` keeps the idempotency keys of an upsert's calls apart; without one no key is sent.
     pub(crate) async fn step(
         &mut self,
         call: &Call,
-        suffix: &str,
+        suffix: Option<&str>,
         id: Option<&str>,
     ) -> Result<Answer, Refused> {
         let outgoing = self.fill(call, suffix, id)?;
@@ -141,12 +141,17 @@ impl<'a> Attempt<'a> {
         Env::new(self.shared.clock.now(), 0)
     }
 
-    fn fill(&self, call: &Call, suffix: &str, id: Option<&str>) -> Result<Outgoing, Refused> {
+    fn fill(
+        &self,
+        call: &Call,
+        suffix: Option<&str>,
+        id: Option<&str>,
+    ) -> Result<Outgoing, Refused> {
         let request = self.request;
-        let key = format!("{}{suffix}", request.idempotency_key);
+        let key = suffix.map(|suffix| format!("{}{suffix}", request.idempotency_key));
         let source =
             Source { payload: &request.payload, params: &request.params, id, env: self.env() };
-        call.fill(&source, &key).map_err(|trouble| {
+        call.fill(&source, key.as_deref()).map_err(|trouble| {
             let error = Arc::new(Failure::new(trouble.code(), trouble.message));
             self.destination.gate.note_failure(self.shared.clock.now(), &error);
             Refused { kind: Refusal::Permanent, error, answer: None }

@@ -104,7 +104,7 @@ impl Call {
     }
 
     /// The request, with the key when it writes.
-    pub(crate) fn fill(&self, source: &Source<'_>, key: &str) -> Result<Outgoing, Trouble> {
+    pub(crate) fn fill(&self, source: &Source<'_>, key: Option<&str>) -> Result<Outgoing, Trouble> {
         let mut url = self.url.fill(|text, name| {
             let value = self.value(source, name)?;
             if !text.contains('?') && matches!(value.as_str(), "" | "." | "..") {
@@ -135,7 +135,7 @@ impl Call {
     fn headers(
         &self,
         source: &Source<'_>,
-        key: &str,
+        key: Option<&str>,
         has_body: bool,
     ) -> Result<HeaderMap, Trouble> {
         let mut headers = HeaderMap::with_capacity(8);
@@ -157,7 +157,7 @@ impl Call {
             };
             headers.insert(name.clone(), value);
         }
-        if writes(&self.method) {
+        if let Some(key) = key.filter(|_| writes(&self.method)) {
             headers.insert(IDEMPOTENCY_KEY, header_value("Idempotency-Key", key)?);
         }
         Ok(headers)

@@ -11,6 +11,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use stepbus_model::Limits;
 
 use crate::trouble::Trouble;
@@ -42,13 +44,17 @@ impl Answer {
 
 impl HttpClient {
     pub(crate) fn new(limits: &Limits) -> Self {
+        HttpClient::with_roots(limits, system_roots())
+    }
+
+    fn with_roots(limits: &Limits, roots: RootCertStore) -> Self {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_keepalive(Some(IDLE));
         http.set_connect_timeout(Some(Duration::from_millis(limits.http_connect_timeout_ms)));
         let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls())
+            .with_tls_config(tls(roots))
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
@@ -120,9 +126,9 @@ async fn read(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, Tro
 
 /// The system's certificate authorities (SSL_CERT_FILE and SSL_CERT_DIR are heeded), so that a
 /// company's own authority is trusted where the machine trusts it.
-fn tls() -> rustls::ClientConfig {
+fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
-    let mut roots = rustls::RootCertStore::empty();
+    let mut roots = RootCertStore::empty();
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         tracing::warn!(
@@ -131,10 +137,64 @@ fn tls() -> rustls::ClientConfig {
              them (package ca-certificates) or name a file in SSL_CERT_FILE"
         );
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ClientConfig::builder_with_provider(provider)
+    roots
+}
+
+fn tls(roots: RootCertStore) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring knows the default protocol versions")
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use rustls::ServerConfig;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn speaks_tls_to_hosts_it_trusts_and_to_no_other() {
+        let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = signed.cert.der().clone();
+        let key = signed.signing_key.serialize_der().try_into().unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = service_fn(|_| async {
+                    Ok::<_, http::Error>(Response::new(Full::new(Bytes::from_static(b"hello"))))
+                });
+                let server = hyper::server::conn::http1::Builder::new();
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let uri: Uri = format!("https://localhost:{port}/").parse().unwrap();
+        let send = |client: HttpClient| {
+            let (headers, timeout) = (HeaderMap::new(), Duration::from_secs(10));
+            let uri = uri.clone();
+            async move { client.send(Method::GET, uri, headers, Bytes::new(), timeout).await }
+        };
+        let trusting = HttpClient::with_roots(&Limits::DEFAULT, roots);
+        assert_eq!(send(trusting).await.unwrap().body, "hello");
+        let strict = HttpClient::with_roots(&Limits::DEFAULT, RootCertStore::empty());
+        let trouble = send(strict).await.unwrap_err();
+        assert!(trouble.message.contains("UnknownIssuer"), "{trouble:?}");
+    }
 }

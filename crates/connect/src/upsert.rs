@@ -7,6 +7,7 @@ use crate::attempt::{Attempt, Refusal, Refused};
 use crate::client::Answer;
 use crate::destination::CompiledUpsert;
 use crate::outcome::{Seen, body};
+use crate::template::encode;
 
 /// The remote id as it is known now, and how the attempt ended.
 type End = (Option<String>, Result<Answer, Refused>);
@@ -31,7 +32,7 @@ pub(crate) async fn run(attempt: &mut Attempt<'_>, upsert: &CompiledUpsert) -> E
 }
 
 async fn create(attempt: &mut Attempt<'_>, upsert: &CompiledUpsert) -> End {
-    let refused = match attempt.step(&upsert.create, "-create", None).await {
+    let refused = match attempt.step(&upsert.create, Some("-create"), None).await {
         Ok(answer) => return (created_id(attempt, upsert, &answer), Ok(answer)),
         Err(refused) => refused,
     };
@@ -57,7 +58,8 @@ async fn update_found(attempt: &mut Attempt<'_>, upsert: &CompiledUpsert, id: St
 }
 
 async fn update(attempt: &mut Attempt<'_>, upsert: &CompiledUpsert, id: &str) -> Update {
-    match attempt.step(&upsert.update, "-update", Some(id)).await {
+    let suffix = format!("-update-{}", encode(id));
+    match attempt.step(&upsert.update, Some(&suffix), Some(id)).await {
         Err(refused) if is_missing(attempt, upsert, &refused, &[404, 410]) => {
             Update::Missing(refused)
         }
@@ -70,7 +72,8 @@ async fn find(
     attempt: &mut Attempt<'_>,
     upsert: &CompiledUpsert,
 ) -> Result<Option<String>, Refused> {
-    let answer = match attempt.step(&upsert.find, "-find", None).await {
+    // Without a key, also where a lookup is a POST: what was not there a moment ago may be now.
+    let answer = match attempt.step(&upsert.find, None, None).await {
         Ok(answer) => answer,
         Err(refused) if is_missing(attempt, upsert, &refused, &[]) => return Ok(None),
         Err(refused) => return Err(with_hint(upsert, refused)),

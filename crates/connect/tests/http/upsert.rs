@@ -83,7 +83,7 @@ async fn what_is_not_there_is_created() {
 async fn what_is_found_is_updated() {
     let (host, _) = shop(Some(41), |_, _| None).await;
     check(&host, None, "delivered 200", Some("41"), &[FIND, UPDATE]).await;
-    assert_eq!(host.asked()[1].header("idempotency-key"), "delivery-7-update");
+    assert_eq!(host.asked()[1].header("idempotency-key"), "delivery-7-update-41");
 }
 
 #[tokio::test]

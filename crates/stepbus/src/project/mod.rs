@@ -69,7 +69,7 @@ pub fn load(path: &Path, vars: &Vars) -> Result<Project, Vec<Problem>> {
 /// that is not set or a secret's file that is not there is a warning.
 #[must_use]
 pub fn check(path: &Path, vars: &Vars) -> Vec<Problem> {
-    let (_, mut problems, warnings) = read(path, &Vars { open: true, ..vars.clone() });
+    let (_, mut problems, warnings) = read(path, &vars.opened());
     problems.extend(warnings);
     problems
 }

@@ -12,7 +12,6 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 pub struct Vars {
     own: BTreeMap<String, String>,
     environment: bool,
-    /// What is not there is worth a warning only.
     pub(super) open: bool,
 }
 
@@ -34,6 +33,11 @@ impl Vars {
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Vars {
         self.own.insert(name.into(), value.into());
         self
+    }
+
+    /// The same, where what is not there is worth a warning only.
+    pub(super) fn opened(&self) -> Vars {
+        Vars { open: true, ..self.clone() }
     }
 
     fn get(&self, name: &str) -> Option<String> {

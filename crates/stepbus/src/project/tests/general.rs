@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use stepbus_model::Limits;
 
-use super::super::{Vars, load, report};
+use super::super::{Vars, check as check_project, load, report};
 use super::{Folder, REST, check};
 
 #[test]
@@ -278,6 +278,51 @@ fn everything_is_reported_at_once_and_in_order() {
           hint: unknown field `Starts`; did you mean `StartAt`?
     "#]]
     .assert_eq(&folder.rendered());
+}
+
+#[test]
+fn a_project_is_checked_without_its_secrets() {
+    let folder = Folder::new(&format!(
+        "name: a\nconnections:\n  crm: {{ auth: {{ basic: {{ username: \"${{NOBODY}}\", password: \
+         \"${{file:nothing}}\" }} }}, rate: \"${{NOWHERE}}/s\" }}\n  erp: {{ rate: x }}\n{}",
+        REST.replace("connections: { crm: {} }", "").replace("sync: {", "file: w.yaml, sync: {")
+    ))
+    .file("w.yaml", "StartAt: A\nStates: { A: { Type: Pass, Result: \"${NOWHERE}\", Next: B } }\n");
+    let said = report::render(&check_project(folder.0.path(), &Vars::none()));
+    let said = said.replace(&format!("{}/", folder.0.path().display()), "");
+    expect![[r#"
+        stepbus.yaml:4:16: error: `x` is no rate: a `/` with a unit of time is missing; write for example 300/s, 10/min or `5/s burst 20`
+          4 |   erp: { rate: x }
+            |                ^
+        w.yaml:2:1: error: MISSING_END_STATE: Workflow has no terminal state
+          2 | States: { A: { Type: Pass, Result: "${NOWHERE}", Next: B } }
+            | ^
+          hint: let a state have `End: true`, or add a Succeed or Fail state
+        w.yaml:2:50: error: MISSING_TRANSITION_TARGET: Missing 'Next' target: B
+          2 | States: { A: { Type: Pass, Result: "${NOWHERE}", Next: B } }
+            |                                                  ^
+          hint: did you mean `A`?
+        stepbus.yaml:3:38: warning: the variable `NOBODY` is not set
+          3 |   crm: { auth: { basic: { username: "${NOBODY}", password: "${file:nothing}" } }, rate: "${NOWHERE}/s" }
+            |                                      ^
+          hint: set it in the environment: export NOBODY=…
+        stepbus.yaml:3:61: warning: the file `nothing` cannot be read: No such file or directory (os error 2)
+          3 |   crm: { auth: { basic: { username: "${NOBODY}", password: "${file:nothing}" } }, rate: "${NOWHERE}/s" }
+            |                                                             ^
+          hint: the file is looked for at nothing
+        stepbus.yaml:3:90: warning: the variable `NOWHERE` is not set
+          3 |   crm: { auth: { basic: { username: "${NOBODY}", password: "${file:nothing}" } }, rate: "${NOWHERE}/s" }
+            |                                                                                          ^
+          hint: set it in the environment: export NOWHERE=…
+        stepbus.yaml:8:30: warning: the variable `URL` is not set
+          8 | destinations: { crm: { url: "${URL}/products/{sku}" } }
+            |                              ^
+          hint: set it in the environment: export URL=…
+        w.yaml:2:37: warning: the variable `NOWHERE` is not set
+          2 | States: { A: { Type: Pass, Result: "${NOWHERE}", Next: B } }
+            |                                     ^
+          hint: set it in the environment: export NOWHERE=…
+    "#]].assert_eq(&said);
 }
 
 #[test]

@@ -67,7 +67,20 @@ impl Execution {
         start: Start,
         recorder: Option<&mut Vec<HistoryEvent>>,
     ) -> (Execution, Vec<Command>) {
-        let mut execution = Execution {
+        let mut execution = Execution::new(at, start);
+        let mut run = Run::new(program, &mut execution, recorder);
+        run.begin();
+        let commands = run.finish();
+        (execution, commands)
+    }
+
+    /// An execution that stands at one thread.
+    pub(crate) fn of_thread(start: Start, at: Timestamp, thread: Thread) -> Execution {
+        Execution { threads: vec![Some(thread)], ..Execution::new(at, start) }
+    }
+
+    fn new(at: Timestamp, start: Start) -> Execution {
+        Execution {
             semantics: SEMANTICS,
             start: Arc::new(start),
             started_at: at,
@@ -81,11 +94,7 @@ impl Execution {
             outcome: None,
             redrives: 0,
             redriven_at: None,
-        };
-        let mut run = Run::new(program, &mut execution, recorder);
-        run.begin();
-        let commands = run.finish();
-        (execution, commands)
+        }
     }
 
     /// Takes what happened and gives what is to be done about it.

@@ -17,6 +17,7 @@ mod io;
 pub mod map;
 mod paths;
 mod program;
+pub mod test_state;
 mod thread;
 mod validate;
 

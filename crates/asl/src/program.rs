@@ -84,6 +84,20 @@ impl Program {
         }
     }
 
+    /// The state of that name, with the program it is in: this one or that of a distributed map.
+    pub(crate) fn find(self: &Arc<Self>, name: &str) -> Option<(Arc<Program>, StateId)> {
+        if let Some(found) = self.states.iter().position(|state| &*state.name == name) {
+            return Some((Arc::clone(self), StateId::try_from(found).ok()?));
+        }
+        self.states.iter().find_map(|state| match &state.kind {
+            Kind::Map(map) => match &map.processor {
+                Processor::Distributed(map) => map.program.find(name),
+                Processor::Inline { .. } => None,
+            },
+            _ => None,
+        })
+    }
+
     pub(crate) fn state(&self, id: StateId) -> &State {
         &self.states[id as usize]
     }

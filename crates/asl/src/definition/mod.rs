@@ -11,13 +11,14 @@ mod states;
 pub(crate) mod values;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 use stepbus_document::Document;
 
 use self::fields::{Fields, In, Known};
 use self::flow::Flow;
-use self::model::{Language, State, StateId};
+use self::model::{DataFlow, Kind, Language, State, StateId, Target};
 use crate::diagnostic::{At, DUPLICATE_STATE, Diagnostic, INVALID_STATE_NAME, Problems, TOO_DEEP};
 use crate::io::WorkflowType;
 
@@ -129,6 +130,22 @@ impl<'d> Builder<'d> {
         let mut flow = Flow::new(at.clone(), [(name, 0)]);
         self.state(0, name, value, at, &mut flow);
         Some(Parsed { states: self.finish()?, start: 0, timeout_seconds: None, comment: None })
+    }
+
+    /// A state that a lone one leads to, which only has its name.
+    pub(crate) fn stand_in(&mut self, name: &str) -> StateId {
+        let id = StateId::try_from(self.states.len()).expect("a definition's size is bounded");
+        self.states.push(Some(State {
+            name: Arc::from(name),
+            pointer: String::new(),
+            language: self.language,
+            kind: Kind::Succeed,
+            next: Target::End,
+            data: DataFlow::default(),
+            retry: Vec::new(),
+            catch: Vec::new(),
+        }));
+        id
     }
 
     fn finish(&mut self) -> Option<Vec<State>> {

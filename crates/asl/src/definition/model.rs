@@ -84,22 +84,6 @@ pub(crate) enum Kind {
     Map(Box<MapState>),
 }
 
-impl Kind {
-    /// The state's Type, as written and as in the names of history events.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Kind::Pass { .. } => "Pass",
-            Kind::Task(_) => "Task",
-            Kind::Choice(_) => "Choice",
-            Kind::Wait(_) => "Wait",
-            Kind::Succeed => "Succeed",
-            Kind::Fail { .. } => "Fail",
-            Kind::Parallel { .. } => "Parallel",
-            Kind::Map(_) => "Map",
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Task {
     /// As written, with the integration's suffix.

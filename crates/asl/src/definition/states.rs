@@ -331,8 +331,7 @@ impl Builder<'_> {
                 flow.edge(from, to);
                 Some(to)
             }
-            // What a lone state leads to is not there to be found.
-            None if self.alone => Some(from),
+            None if self.alone => Some(self.stand_in(name)),
             None => {
                 flow.missing(named, name, &fields.at(field), &mut self.problems);
                 None

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::chance::task_token;
-use crate::definition::model::{Kind, Service};
+use crate::definition::model::{Kind, Service, State};
 use crate::execution::Execution;
-use crate::io::{Integration, TaskId};
+use crate::io::{Integration, TaskId, WorkflowType};
 use crate::program::Program;
 use crate::thread::{Activity, Fork, Thread};
 
@@ -25,14 +25,7 @@ pub(super) fn context(
     let mut object = Map::new();
     object.insert("Execution".into(), execution_part(execution));
     let state = program.state(thread.state);
-    object.insert(
-        "State".into(),
-        json!({
-            "EnteredTime": thread.entered_at.to_rfc3339(),
-            "Name": &*state.name,
-            "RetryCount": thread.attempt,
-        }),
-    );
+    object.insert("State".into(), state_part(state, thread));
     let start = &execution.start;
     object.insert(
         "StateMachine".into(),
@@ -51,17 +44,27 @@ pub(super) fn context(
     Value::Object(object)
 }
 
+fn state_part(state: &State, thread: &Thread) -> Value {
+    let mut object = Map::new();
+    object.insert("Name".into(), Value::from(&*state.name));
+    object.insert("EnteredTime".into(), Value::from(thread.entered_at.to_rfc3339()));
+    if matches!(state.kind, Kind::Task(_) | Kind::Parallel { .. } | Kind::Map(_)) {
+        object.insert("RetryCount".into(), Value::from(thread.attempt));
+    }
+    Value::Object(object)
+}
+
 fn execution_part(execution: &Execution) -> Value {
     let start = &execution.start;
     let mut object = Map::new();
     object.insert("Id".into(), Value::from(&*start.execution_arn));
     object.insert("Input".into(), (*start.input).clone());
     object.insert("Name".into(), Value::from(&*start.execution_name));
-    if let Some(role) = &start.role_arn {
-        object.insert("RoleArn".into(), Value::from(&**role));
-    }
+    object.insert("RoleArn".into(), start.role_arn.as_deref().map_or(Value::Null, Value::from));
     object.insert("StartTime".into(), Value::from(execution.started_at.to_rfc3339()));
-    object.insert("RedriveCount".into(), Value::from(execution.redrives));
+    if start.workflow_type == WorkflowType::Standard {
+        object.insert("RedriveCount".into(), Value::from(execution.redrives));
+    }
     if let Some(at) = execution.redriven_at {
         object.insert("RedriveTime".into(), Value::from(at.to_rfc3339()));
     }

@@ -10,7 +10,7 @@ use super::context::{Item, context};
 use super::size::exceeds;
 use super::{Flow, Run, events};
 use crate::chance::{Point, seed};
-use crate::definition::model::{Language, ResultPath, State, Target};
+use crate::definition::model::{Kind, Language, ResultPath, State, Target};
 use crate::expression::{Expression, Frame, LazyContext, Variable};
 use crate::fault::{DATA_LIMIT, Fault};
 use crate::thread::{Activity, Parent, Thread};
@@ -46,7 +46,13 @@ impl Run<'_> {
             seed: seed(start.seed, thread.visit.0, thread.attempt, point),
         };
         let item = seen.item.map(|(index, value)| Item { index, value });
-        let build = || context(self.execution, self.program, thread, item.as_ref());
+        let build = || {
+            let real = || context(self.execution, self.program, thread, item.as_ref());
+            match self.inspection {
+                Some(inspection) => inspection.context_object(real),
+                None => real(),
+            }
+        };
         let lazy = LazyContext::new(&build);
         let variables = self.variables(thread);
         let mut frame = Frame::new(env, input, &variables, &lazy, start.bounds.payload_bytes);
@@ -85,10 +91,18 @@ impl Run<'_> {
         thread: &Thread,
         state: &State,
     ) -> Result<Arc<Value>, Fault> {
-        let Some(path) = &state.data.input_path else { return Ok(Arc::clone(&thread.input)) };
-        self.with_frame(thread, Point::Before, &thread.input, Seen::default(), |frame| {
-            path.eval("InputPath", frame)
-        })
+        let input = match &state.data.input_path {
+            None => Arc::clone(&thread.input),
+            Some(path) => {
+                self.with_frame(thread, Point::Before, &thread.input, Seen::default(), |frame| {
+                    path.eval("InputPath", frame)
+                })?
+            }
+        };
+        if state.language == Language::JsonPath && !matches!(state.kind, Kind::Parallel { .. }) {
+            self.note("afterInputPath", &input);
+        }
+        Ok(input)
     }
 
     /// Arguments or Parameters over `input`, which stands for itself without them.
@@ -98,12 +112,25 @@ impl Run<'_> {
         state: &State,
         input: &Arc<Value>,
     ) -> Result<Arc<Value>, Fault> {
-        let Some(arguments) = &state.data.arguments else { return Ok(Arc::clone(input)) };
-        let field = match state.language {
-            Language::Jsonata => "Arguments",
-            Language::JsonPath => "Parameters",
+        let (field, noted) = match state.language {
+            Language::Jsonata => ("Arguments", "afterArguments"),
+            Language::JsonPath => ("Parameters", "afterParameters"),
         };
-        self.evaluate(thread, Point::Before, arguments, field, input, Seen::default())
+        let given = match &state.data.arguments {
+            None => Arc::clone(input),
+            Some(arguments) => {
+                self.evaluate(thread, Point::Before, arguments, field, input, Seen::default())?
+            }
+        };
+        let tells = match state.kind {
+            Kind::Task(_) => true,
+            Kind::Pass { .. } => state.language == Language::JsonPath,
+            _ => false,
+        };
+        if tells {
+            self.note(noted, &given);
+        }
+        Ok(given)
     }
 
     pub(super) fn evaluate(
@@ -188,6 +215,13 @@ impl Run<'_> {
             }
             None => result,
         };
+        let tells = matches!(
+            state.kind,
+            Kind::Pass { .. } | Kind::Task(_) | Kind::Parallel { .. } | Kind::Map(_)
+        );
+        if tells {
+            self.note("afterResultSelector", &result);
+        }
         let assigned = match &data.assign {
             Some(assign) => {
                 Some(self.evaluate(thread, Point::After, assign, "Assign", &result, seen)?)
@@ -195,6 +229,9 @@ impl Run<'_> {
             None => None,
         };
         let merged = merge(&thread.input, result, &data.result_path)?;
+        if tells {
+            self.note("afterResultPath", &merged);
+        }
         let output = match &data.output_path {
             Some(path) => self.evaluate(thread, Point::After, path, "OutputPath", &merged, seen)?,
             None => merged,

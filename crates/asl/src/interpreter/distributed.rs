@@ -10,7 +10,7 @@ use super::work::{field_name, not_of_type};
 use super::{Flow, Run, check_array, events};
 use crate::chance::{Point, visit_uuid};
 use crate::definition::model::{
-    Batcher, Distributed, Kind, Language, MapState, Processor, Reader, State, Writer,
+    Batcher, Distributed, Language, MapState, Processor, Reader, State, Writer,
 };
 use crate::expression::Expression;
 use crate::fault::Fault;
@@ -37,12 +37,21 @@ impl Run<'_> {
         match &map.processor {
             Processor::Inline { .. } => {
                 let items = self.items(thread, state, map, &input)?;
+                self.note("maxConcurrency", &Value::from(max_concurrency));
                 self.fork_iterations(id, thread, state, (items, input), max_concurrency)
             }
             Processor::Distributed(distributed) => {
-                let spec =
-                    self.map_run(thread, state, (map, distributed), input, max_concurrency)?;
-                self.start_map_run(thread, state, spec);
+                let source = self.source(thread, state, (map, distributed), &input)?;
+                let length = match &source {
+                    MapSource::Items(items) => items.as_array().map_or(0, Vec::len),
+                    MapSource::Reader(_) => 0,
+                };
+                let started = events::started(&state.kind);
+                thread.last = self.emit(thread.last, started, || events::map_started(length));
+                let sources = (map, &**distributed);
+                let items = (source, max_concurrency);
+                let spec = self.map_run(thread, state, sources, input, items)?;
+                self.start_map_run(thread, spec);
                 Ok(Flow::Wait)
             }
         }
@@ -67,6 +76,9 @@ impl Run<'_> {
             (None, _) => Arc::clone(input),
         };
         if check_array(&items) {
+            if state.language == Language::JsonPath {
+                self.note("afterItemsPath", &items);
+            }
             return Ok(items);
         }
         Err(match (state.language, &map.items) {
@@ -79,7 +91,10 @@ impl Run<'_> {
             ),
             (Language::JsonPath, expression) => Fault::runtime(format!(
                 "Reference path \"{}\" must point to array.",
-                expression.as_ref().map_or_else(|| "$".to_owned(), Expression::source)
+                // AWS shows a path into the context object with one `$`.
+                expression
+                    .as_ref()
+                    .map_or_else(|| "$".to_owned(), |path| path.source().replace("$$", "$"))
             )),
         })
     }
@@ -90,7 +105,7 @@ impl Run<'_> {
         state: &State,
         (map, distributed): (&MapState, &Distributed),
         input: Arc<Value>,
-        max_concurrency: u64,
+        (source, max_concurrency): (MapSource, u64),
     ) -> Result<MapRunSpec, Fault> {
         let tolerated_failure_count = match &distributed.tolerated_count {
             Some(count) => {
@@ -102,10 +117,6 @@ impl Run<'_> {
             Some(percentage) => Some(self.percentage(thread, state, percentage, &input)?),
             None => None,
         };
-        let source = match &distributed.reader {
-            Some(reader) => MapSource::Reader(self.reader(thread, state, reader, &input)?),
-            None => MapSource::Items(self.items(thread, state, map, &input)?),
-        };
         let batcher = match &distributed.batcher {
             Some(batcher) => Some(self.batcher(thread, batcher, &input)?),
             None => None,
@@ -114,6 +125,13 @@ impl Run<'_> {
             Some(writer) => Some(self.writer(thread, state, writer, &input)?),
             None => None,
         };
+        self.note("maxConcurrency", &Value::from(max_concurrency));
+        if let Some(count) = tolerated_failure_count {
+            self.note("toleratedFailureCount", &Value::from(count));
+        }
+        if let Some(percentage) = tolerated_failure_percentage {
+            self.note("toleratedFailurePercentage", &Value::from(percentage));
+        }
         let start = &self.execution.start;
         let task = TaskId { visit: thread.visit, attempt: thread.attempt };
         let uuid = visit_uuid(&start.execution_arn, start.seed, task);
@@ -260,13 +278,20 @@ impl Run<'_> {
         Ok(Some(Arc::unwrap_or_clone(value)))
     }
 
-    fn start_map_run(&mut self, thread: &mut Thread, state: &State, spec: MapRunSpec) {
-        let length = match &spec.source {
-            MapSource::Items(items) => items.as_array().map_or(0, Vec::len),
-            MapSource::Reader(_) => 0,
-        };
-        thread.last =
-            self.emit(thread.last, events::started(&state.kind), || events::map_started(length));
+    fn source(
+        &self,
+        thread: &Thread,
+        state: &State,
+        (map, distributed): (&MapState, &Distributed),
+        input: &Arc<Value>,
+    ) -> Result<MapSource, Fault> {
+        Ok(match &distributed.reader {
+            Some(reader) => MapSource::Reader(self.reader(thread, state, reader, input)?),
+            None => MapSource::Items(self.items(thread, state, map, input)?),
+        })
+    }
+
+    fn start_map_run(&mut self, thread: &mut Thread, spec: MapRunSpec) {
         thread.last =
             self.emit(thread.last, "MapRunStarted", || events::map_run_started(&spec.map_run_arn));
         let spec = Box::new(spec);
@@ -284,9 +309,9 @@ impl Run<'_> {
         let state = program.state(thread.state);
         match outcome {
             MapRunOutcome::Succeeded(output) => {
+                // What follows the state follows the map run's start, as AWS has it.
                 let ended = self.emit(thread.last, "MapRunSucceeded", || None);
                 self.emit(ended, events::succeeded(&state.kind), || None);
-                thread.last = ended;
                 let left = self
                     .check_size(&output)
                     .and_then(|()| self.leaving(thread, state, output))
@@ -308,9 +333,4 @@ fn arguments_field(part: &str, language: Language) -> String {
         Language::Jsonata => format!("{part}/Arguments"),
         Language::JsonPath => format!("{part}/Parameters"),
     }
-}
-
-/// Whether the state is a distributed Map.
-pub(crate) fn is_distributed(state: &State) -> bool {
-    matches!(&state.kind, Kind::Map(map) if matches!(map.processor, Processor::Distributed(_)))
 }

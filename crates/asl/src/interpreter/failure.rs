@@ -17,6 +17,9 @@ impl Run<'_> {
     /// What a state does about a failure: again, elsewhere, or give up.
     pub(super) fn handle(&mut self, id: ThreadId, thread: &mut Thread, fault: Fault) -> Flow {
         let heartbeat = fault.kind == FaultKind::Heartbeat;
+        self.note_failure(&fault.failure);
+        // Data that the state itself cannot go on with ends the execution at once.
+        let fatal = fault.kind == FaultKind::Runtime;
         let failure = self.told(thread, fault);
         let state = self.program.state(thread.state);
         let forks = matches!(state.kind, Kind::Parallel { .. } | Kind::Map(_));
@@ -26,12 +29,13 @@ impl Run<'_> {
             }
             return flow;
         }
-        if forks {
+        if forks && !fatal {
             thread.last = self.emit(thread.last, events::failed(&state.kind), || None);
         }
-        let catcher =
-            state.catch.iter().find(|catcher| matches(&catcher.errors, &failure, heartbeat));
-        let Some(catcher) = catcher else { return Flow::Failed(failure) };
+        let index = state.catch.iter().position(|c| matches(&c.errors, &failure, heartbeat));
+        let Some(index) = index else { return Flow::Failed(failure) };
+        let catcher = &state.catch[index];
+        self.note_error("catchIndex", index);
         match self.catch(thread, state, catcher, &failure) {
             Ok(flow) => {
                 if forks {
@@ -74,12 +78,18 @@ impl Run<'_> {
         let retrier = &state.retry[index];
         thread.retries.resize(state.retry.len(), 0);
         let done = thread.retries[index];
+        self.note_error("retryIndex", index);
         if done >= retrier.max_attempts {
             return None;
         }
         thread.retries[index] += 1;
         let chance = seed(self.execution.start.seed, thread.visit.0, thread.attempt, Point::Jitter);
         let until = self.execution.at.plus(pause(retrier, done, unit(chance)));
+        let pause = until.since(self.execution.at).as_secs();
+        self.note_error(
+            "retryBackoffIntervalSeconds",
+            usize::try_from(pause).unwrap_or(usize::MAX),
+        );
         thread.activity = Activity::Retrying { until };
         let timer = Timer { visit: thread.visit, kind: TimerKind::Retry, attempt: thread.attempt };
         self.commands.push(Command::SetTimer { timer, at: until });

@@ -10,6 +10,7 @@ mod events;
 mod failure;
 mod fork;
 mod inputs;
+mod single;
 mod size;
 mod task;
 mod work;
@@ -27,6 +28,7 @@ use crate::program::Program;
 use crate::thread::{Activity, Thread, ThreadId};
 
 pub(crate) use data::check_array;
+pub(crate) use single::{Inspection, STATE_NAME, Visited};
 pub(crate) use task::task_command;
 
 /// The execution's own thread.
@@ -37,6 +39,7 @@ pub(crate) struct Run<'r> {
     pub(crate) program: &'r Program,
     pub(crate) execution: &'r mut Execution,
     recorder: Option<&'r mut Vec<HistoryEvent>>,
+    inspection: Option<&'r Inspection>,
     commands: Vec<Command>,
     ready: VecDeque<ThreadId>,
     steps: u64,
@@ -60,7 +63,15 @@ impl<'r> Run<'r> {
         execution: &'r mut Execution,
         recorder: Option<&'r mut Vec<HistoryEvent>>,
     ) -> Self {
-        Run { program, execution, recorder, commands: Vec::new(), ready: VecDeque::new(), steps: 0 }
+        Run {
+            program,
+            execution,
+            recorder,
+            inspection: None,
+            commands: Vec::new(),
+            ready: VecDeque::new(),
+            steps: 0,
+        }
     }
 
     pub(crate) fn begin(&mut self) {

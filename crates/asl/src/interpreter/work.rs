@@ -64,10 +64,15 @@ impl Run<'_> {
         state: &State,
         result: Option<&Arc<Value>>,
     ) -> Result<Flow, Fault> {
-        let input = self.effective_input(thread, state)?;
         let value = match result {
-            Some(result) => Arc::clone(result),
-            None => self.arguments(thread, state, &input)?,
+            Some(result) => {
+                self.note("result", result);
+                Arc::clone(result)
+            }
+            None => {
+                let input = self.effective_input(thread, state)?;
+                self.arguments(thread, state, &input)?
+            }
         };
         let leaving = self.leaving(thread, state, value)?;
         self.leave(thread, leaving, state.next)
@@ -100,6 +105,7 @@ impl Run<'_> {
                 other => Err(not_of_type(state, expression, &label, other, "string")),
             }
         };
+        self.effective_input(thread, state)?;
         let failure = Failure { error: field("Error", error)?, cause: field("Cause", cause)? };
         Err(Fault::told(failure))
     }

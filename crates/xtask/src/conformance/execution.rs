@@ -1,12 +1,13 @@
 //! Recorded executions: run on a clock that is moved by hand, with stand-ins for functions.
 
-mod compare;
+pub(super) mod compare;
 mod world;
 
 use serde_json::Value;
 use stepbus_asl::{Outcome, Program, WorkflowType, history};
 use stepbus_document::Document;
 
+use self::compare::Recorded;
 use self::world::World;
 
 /// Runs one case.
@@ -37,7 +38,8 @@ pub(crate) fn run_case(case: &Value) -> Result<(), String> {
     if !waits || recorded.is_empty() {
         check_end(&case["expect"], ended.as_ref())?;
     }
-    compare::histories(recorded, &told)
+    let day = case["recorded"].as_str().unwrap_or_default();
+    compare::histories(&Recorded { events: recorded, running: waits, day }, &told)
 }
 
 fn check_end(expected: &Value, actual: Option<&Outcome>) -> Result<(), String> {

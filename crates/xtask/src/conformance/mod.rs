@@ -4,6 +4,7 @@ mod definition;
 mod execution;
 mod jsonata;
 mod patterns;
+mod teststate;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,13 +110,14 @@ fn run_case(case: &Value) -> Outcome {
         "execution" => execution::run_case(case),
         "invalid_definition" => definition::run_invalid(case),
         "jsonata" => jsonata::run_case(case),
+        "test_state" => teststate::run_case(case),
         "validate" => definition::run_validate(case),
         kind => Err(format!("no runner for cases of kind {kind:?}")),
     }
 }
 
 /// Services that workflows may call in these runs.
-const OFFERED: [&str; 0] = [];
+const OFFERED: [&str; 1] = ["lambda"];
 
 fn lacks_service(case: &Value) -> bool {
     case["needs"].as_array().is_some_and(|needs| {

@@ -99,9 +99,10 @@ async fn statuses_fall_into_classes() {
 async fn no_answer_is_retryable() {
     let (connect, _) = connect();
     let host = Host::start(|_, number| if number == 0 { Reply::Reset } else { Reply::Hang }).await;
-    register(&connect, json!({ "url": host.url("/"), "timeout": "30ms" }));
+    register(&connect, json!({ "url": host.url("/") }));
     let report = deliver(&connect, json!({})).await;
     assert_eq!(verdict(&report), "retryable CONNECTION_FAILURE");
+    register(&connect, json!({ "url": host.url("/"), "timeout": "30ms" }));
     let report = deliver(&connect, json!({})).await;
     assert_eq!(verdict(&report), "retryable TIMEOUT");
     assert!(failure(&report).message.contains("within 30ms"), "{report:?}");

@@ -75,6 +75,11 @@ impl SqliteStore {
         Ok(SqliteStore { installation, path, options, queue, counters, readers, writer })
     }
 
+    /// Takes nothing more in; what was handed over is still worked off.
+    pub fn close(&self) {
+        self.queue.close(StoreError::Closed);
+    }
+
     fn file_bytes(&self, suffix: &str) -> u64 {
         let mut path = self.path.clone().into_os_string();
         path.push(suffix);
@@ -84,7 +89,7 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        self.queue.close(StoreError::Closed);
+        self.close();
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }

@@ -1,0 +1,93 @@
+//! What was acknowledged survives: the process dies at every named point and at any moment.
+
+mod common;
+
+use std::path::Path;
+
+use common::{SYNC_KEY, Sandbox, Server, wait_for};
+use stepbus_model::crash::POINTS;
+
+/// Calls the sync until a run is acknowledged; the same key makes it one run however often.
+fn accepted(server: &Server) -> Option<String> {
+    let headers = [("x-api-key", SYNC_KEY), ("idempotency-key", "once")];
+    let (status, answer) = server.call("products", &headers)?;
+    assert_eq!(status, 202, "{answer}");
+    Some(answer["run"].as_str()?.to_owned())
+}
+
+/// After the last restart everything comes to its end and the books say so.
+fn comes_home(data: &Path, sandbox: &Sandbox) {
+    let server = Server::start(&common::example(), data, sandbox);
+    accepted(&server).unwrap();
+    server.all_finished();
+    assert_eq!(server.get("/admin/runs").as_array().unwrap().len(), 1, "one key, one run");
+    let running = server.get("/admin/executions?status=RUNNING");
+    assert!(running.as_array().unwrap().is_empty(), "stuck: {running:#}");
+    sandbox.assert_verified();
+    server.kill();
+    common::assert_audit_finds_nothing(data);
+}
+
+fn dies_at(point: &str, nth: u32) {
+    let sandbox = Sandbox::start(&["--products", "30"]);
+    let data = tempfile::tempdir().unwrap();
+    let at = format!("{point}:{nth}");
+    let server = Server::try_start(&common::example(), data.path(), &sandbox, Some(&at));
+    if let Some(mut server) = server {
+        accepted(&server);
+        // A sync that passes the point fewer times ends, and the server is killed after it.
+        wait_for(&format!("the death at {at}"), || {
+            server.open_runs().is_none_or(|open| open == 0).then_some(())
+        });
+        server.kill();
+    }
+    comes_home(data.path(), &sandbox);
+}
+
+#[test]
+fn dies_once_at_every_named_point() {
+    for point in POINTS {
+        eprintln!("{point}");
+        dies_at(point, 1);
+    }
+}
+
+#[test]
+#[ignore = "full tier: later passes of every point"]
+fn dies_later_at_every_named_point() {
+    for point in POINTS {
+        for nth in [2, 9, 25] {
+            eprintln!("{point}:{nth}");
+            dies_at(point, nth);
+        }
+    }
+}
+
+/// Kills the server again and again while products are under way.
+fn killed(products: &str, kills: u32) {
+    let sandbox = Sandbox::start(&["--products", products, "--faults", "0.02"]);
+    let data = tempfile::tempdir().unwrap();
+    for number in 0..kills {
+        let mut server = Server::start(&common::example(), data.path(), &sandbox);
+        accepted(&server);
+        // Somewhere else each time: after so many more requests to the stand-ins.
+        let seen = || sandbox.ask("stats")["requests"].as_u64().unwrap();
+        let until = seen() + 50 + u64::from(number) * 37 % 400;
+        wait_for("some requests", || {
+            (server.open_runs() == Some(0) || seen() >= until).then_some(())
+        });
+        server.kill();
+    }
+    comes_home(data.path(), &sandbox);
+}
+
+#[test]
+fn killed_three_times() {
+    killed("300", 3);
+}
+
+#[test]
+#[ignore = "full tier: twenty kills in a sync of 2,000"]
+fn killed_twenty_times() {
+    killed("2000", 20);
+}

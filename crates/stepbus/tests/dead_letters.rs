@@ -1,0 +1,68 @@
+//! A target that is down for longer than its retry policy, and the way back.
+
+mod common;
+
+use common::{Sandbox, Server, totals, wait_for};
+use serde_json::json;
+
+/// The ERP's subscription gives up after two seconds; its line in the example is the second.
+const IMPATIENT: (&str, &str) = (
+    "    retry: { max_age: 24h, max_attempts: 185 }\n    dead_letter: erp-failures",
+    "    retry: { max_age: 2s, max_attempts: 185 }\n    dead_letter: erp-failures",
+);
+
+#[test]
+fn what_a_dead_target_missed_comes_home_by_redrive() {
+    const PRODUCTS: i64 = 120;
+    let folder = tempfile::tempdir().unwrap();
+    let project = common::changed_example(folder.path(), &[IMPATIENT]);
+    let sandbox = Sandbox::start(&["--products", "120"]);
+    let data = folder.path().join("data");
+    let server = Server::start(&project, &data, &sandbox);
+    sandbox.tell("erp/down", &json!({}));
+    let run = server.finished(&server.sync());
+
+    assert_eq!(totals(&run, "load-erp")["dead_lettered"], PRODUCTS);
+    assert_eq!(totals(&run, "load-erp")["pending"], 0);
+    for other in ["load-crm", "load-shop"] {
+        assert_eq!(totals(&run, other)["delivered"], PRODUCTS, "{other}");
+    }
+    let letters = server.get("/admin/dead-letters?queue=erp-failures&limit=1000");
+    assert_eq!(letters.as_array().unwrap().len(), usize::try_from(PRODUCTS).unwrap());
+    let attributes = &letters[0]["attributes"];
+    assert_eq!(attributes["EXHAUSTED_RETRY_CONDITION"], "MaximumEventAgeInSeconds");
+    for name in ["RULE_ARN", "TARGET_ARN", "ERROR_CODE", "ERROR_MESSAGE", "RETRY_ATTEMPTS"] {
+        assert!(attributes[name].is_string(), "{name} in {attributes:#}");
+    }
+    let key = sandbox.addresses.erp_key.clone();
+    assert!(!letters.to_string().contains(&key), "a secret in the dead letters");
+
+    sandbox.tell("erp/up", &json!({}));
+    let answer = server.post("/admin/dead-letters/redrive", &json!({ "queue": "erp-failures" }));
+    assert_eq!(answer["done"], PRODUCTS, "{answer}");
+    let id = run["id"].as_str().unwrap();
+    wait_for("the redriven deliveries", || {
+        let run = server.get(&format!("/admin/runs/{id}"));
+        (totals(&run, "load-erp")["delivered"] == PRODUCTS).then_some(())
+    });
+    assert_eq!(server.get("/admin/dead-letters"), json!([]));
+    sandbox.assert_verified();
+    server.kill();
+    common::assert_audit_finds_nothing(&data);
+}
+
+#[test]
+fn purged_dead_letters_count_as_discarded() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = common::changed_example(folder.path(), &[IMPATIENT]);
+    let sandbox = Sandbox::start(&["--products", "8"]);
+    let server = Server::start(&project, &folder.path().join("data"), &sandbox);
+    sandbox.tell("erp/down", &json!({}));
+    let run = server.finished(&server.sync());
+    let id = run["id"].as_str().unwrap();
+    let wish = json!({ "all": true, "reason": "the ERP was replaced" });
+    assert_eq!(server.post("/admin/dead-letters/purge", &wish)["done"], 8);
+    let run = server.get(&format!("/admin/runs/{id}"));
+    let erp = totals(&run, "load-erp");
+    assert_eq!((&erp["dead_lettered"], &erp["discarded"]), (&json!(0), &json!(8)));
+}

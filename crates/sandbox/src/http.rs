@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::faults::{Fault, Misbehaviour};
+use crate::record::Recorder;
 
 const REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
@@ -127,12 +128,16 @@ pub(crate) trait Service: Send + Sync + 'static {
 }
 
 /// Accepts connections for as long as the process lives.
-pub(crate) async fn serve(listener: TcpListener, service: Arc<dyn Service>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    service: Arc<dyn Service>,
+    recorder: Option<Arc<Recorder>>,
+) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let service = Arc::clone(&service);
-                tokio::spawn(connection(stream, service));
+                let (service, recorder) = (Arc::clone(&service), recorder.clone());
+                tokio::spawn(connection(stream, service, recorder));
             }
             // Out of file descriptors, most likely: connections that end make room.
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
@@ -140,7 +145,7 @@ pub(crate) async fn serve(listener: TcpListener, service: Arc<dyn Service>) {
     }
 }
 
-async fn connection(stream: TcpStream, service: Arc<dyn Service>) {
+async fn connection(stream: TcpStream, service: Arc<dyn Service>, recorder: Option<Arc<Recorder>>) {
     // Small replies wait for an acknowledgement otherwise.
     let _ = stream.set_nodelay(true);
     let reset = Arc::new(AtomicBool::new(false));
@@ -148,8 +153,9 @@ async fn connection(stream: TcpStream, service: Arc<dyn Service>) {
     let handler = service_fn(move |request| {
         let service = Arc::clone(&service);
         let reset = Arc::clone(&reset);
+        let recorder = recorder.clone();
         async move {
-            match handle(&*service, request).await {
+            match handle(&*service, request, recorder.as_deref()).await {
                 Some(reply) => respond(reply),
                 None => {
                     reset.store(true, Ordering::Relaxed);
@@ -178,7 +184,11 @@ impl fmt::Display for ConnectionReset {
 impl std::error::Error for ConnectionReset {}
 
 /// `None` resets the connection.
-async fn handle(service: &dyn Service, request: hyper::Request<Incoming>) -> Option<Reply> {
+async fn handle(
+    service: &dyn Service,
+    request: hyper::Request<Incoming>,
+    recorder: Option<&Recorder>,
+) -> Option<Reply> {
     let (parts, body) = request.into_parts();
     let body = if body.is_end_stream() {
         Bytes::new()
@@ -192,6 +202,9 @@ async fn handle(service: &dyn Service, request: hyper::Request<Incoming>) -> Opt
     let Some(misbehaviour) = service.misbehaviour() else {
         return Some(service.answer(&request));
     };
+    if let Some(recorder) = recorder {
+        recorder.record(&request);
+    }
     if let Some(down) = misbehaviour.down() {
         return down
             .then(|| Reply::text(StatusCode::SERVICE_UNAVAILABLE, "down for maintenance\n"));

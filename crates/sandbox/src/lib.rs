@@ -13,6 +13,7 @@ mod http;
 mod mdm;
 mod options;
 mod random;
+mod record;
 mod targets;
 pub mod usage;
 
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
 pub use crate::options::Options;
+pub use crate::record::Recorded;
 
 use crate::catalog::Catalog;
 use crate::control::Control;
@@ -36,6 +38,7 @@ use crate::http::{Service, serve};
 use crate::mdm::Mdm;
 use crate::mdm::table::Database;
 use crate::random::mix;
+use crate::record::Recorder;
 use crate::targets::crm::Crm;
 use crate::targets::erp::Erp;
 use crate::targets::shop::Shop;
@@ -118,8 +121,16 @@ pub async fn start(options: &Options) -> anyhow::Result<Addresses> {
     let mut addresses = addresses(options, products, &listeners)?;
     let stand_ins = stand_ins(options, &addresses, database);
     addresses.mdm.push_str(mdm::BASE);
+    let recorder = match &options.record {
+        None => None,
+        Some(path) => {
+            let recorder = Recorder::create(path);
+            let recorder = recorder.with_context(|| format!("cannot write {}", path.display()))?;
+            Some(Arc::new(recorder))
+        }
+    };
     for (listener, stand_in) in listeners.into_iter().zip(stand_ins) {
-        tokio::spawn(serve(listener, stand_in));
+        tokio::spawn(serve(listener, stand_in, recorder.clone()));
     }
     Ok(addresses)
 }

@@ -46,6 +46,10 @@ pub struct Options {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,
 
+    /// Write every request down in this file, a line of JSON each.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
     /// End when standard input does, so as not to outlive who started this.
     #[arg(long)]
     pub watch_stdin: bool,
@@ -64,6 +68,7 @@ impl Default for Options {
             container: "products".to_owned(),
             wrapper: "$ExplicitProjection$".to_owned(),
             port: 0,
+            record: None,
             watch_stdin: false,
         }
     }

@@ -217,3 +217,76 @@ fn a_product_that_went_away_fails_alone() {
     assert_eq!(details.len(), 2);
     assert_eq!(details[1], "ProductInvalid");
 }
+
+#[test]
+fn tmp_bench() {
+    let cpu = || crate::usage::cpu_seconds().unwrap();
+    let per = |name: &str, n: usize, f: &mut dyn FnMut()| {
+        let c = cpu();
+        f();
+        println!("{name}: {:.1} us", (cpu() - c) * 1e6 / n as f64);
+    };
+    let mut world = World::new();
+    let database = world.mdm.database();
+    let ids: Vec<String> = products(&database).filter_map(|p| p.ok().map(|p| p.id)).collect();
+    let program = program("fetch-products");
+    let input = json!({ "detail": { "container": "products", "ids": ids } });
+    per("workflow", ids.len() * 30, &mut || {
+        for _ in 0..30 {
+            world.run(&program, &input, None);
+            world.events.clear();
+        }
+    });
+    println!("{} calls for {}", world.calls, ids.len() * 30);
+    let arg = json!({"Authentication":{"ConnectionArn":"mdm"},"Method":"PUT","ApiEndpoint":format!("{}/data/products/query",crate::mdm::BASE),"RequestBody":{"select":{"from":["Product"],"where":{"eq":[{"field":"Product/ProductID"},{"value":"1"}]}}}});
+    per("mdm call", 50000, &mut || {
+        for _ in 0..50000 {
+            world.http(&arg);
+        }
+    });
+    for m in ["crm", "erp", "shop"] {
+        let mapping =
+            stepbus_expr::Jsonata::compile(&file(&format!("mappings/{m}.jsonata"))).unwrap();
+        let evs: Vec<Value> = products(&database)
+            .filter_map(Result::ok)
+            .map(|p| json!({"detail": detail(&p)}))
+            .collect();
+        per(m, evs.len() * 50, &mut || {
+            for _ in 0..50 {
+                for ev in &evs {
+                    let mut s =
+                        stepbus_expr::Scope::new(stepbus_expr::Env { now: Timestamp(0), seed: 1 });
+                    s.bind("event", ev);
+                    mapping.eval(&s).unwrap();
+                }
+            }
+        });
+    }
+    let detail_of = |p: &crate::books::expected::Product| json!({"detail": detail(p)});
+    let evs: Vec<Value> =
+        products(&database).filter_map(Result::ok).map(|p| detail_of(&p)).collect();
+    for src in [
+        "$event.detail.sku",
+        "$event.detail",
+        "$formatNumber($event.detail.price, '0.0000')",
+        "$event.detail.descriptions",
+        "[$sort($keys($event.detail.descriptions)[$ != 'en']).{ 'lang': $, 'text': $lookup($event.detail.descriptions, $) }]",
+        "$each($event.detail.descriptions, function($t, $l){ {'lang': $l, 'text': $t} })",
+        "$substring($event.detail.name, 0, 40)",
+        "$trim($event.detail.name)[$ != '']",
+        "$event.detail.attributes.{'a': color, 'b': size, 'c': style, 'd': class}",
+        "{'a': $event.detail.attributes.color, 'b': $event.detail.attributes.size}",
+    ] {
+        let mapping = stepbus_expr::Jsonata::compile(src).unwrap();
+        per(src, evs.len() * 50, &mut || {
+            for _ in 0..50 {
+                for ev in &evs {
+                    let mut s =
+                        stepbus_expr::Scope::new(stepbus_expr::Env { now: Timestamp(0), seed: 1 });
+                    s.bind("event", ev);
+                    mapping.eval(&s).unwrap();
+                }
+            }
+        });
+    }
+}

@@ -80,24 +80,43 @@ pub(super) async fn expire(
     let mut ended = Vec::with_capacity(tasks.len());
     for task in tasks {
         let Some(attempt) = Attempt::open(engine, queue, task).await? else { continue };
-        let row = attempt.row.clone();
-        let (error, tried) = dead_letter::last_failure(&row, &pause.error);
-        let exhausted = Some(policy::AGE);
-        let death = Death { error: &error, exhausted, attempts: row.attempts, tried };
-        let address = Address::of(&attempt.subscription);
-        dead_letter::bury(engine, &mut batch, &address, &attempt.event, &row, &death);
-        let followers = queue.followers(engine, &row).await?;
+        attempt.bury_aged(&mut batch, pause);
+        let followers = queue.followers(engine, &attempt.row).await?;
         followers.lift(&mut batch, engine.clock.now());
-        ended.push((row, followers));
+        ended.push((attempt, followers));
     }
-    if !batch.is_empty() {
-        commit(engine, batch).await?;
-        crash::point("delivery.after_commit");
+    if ended.is_empty() {
+        return Ok(());
     }
-    for (row, followers) in ended {
-        queue.ended(engine, &row, followers).await?;
+    let together = commit(engine, batch).await?;
+    crash::point("delivery.after_commit");
+    for (attempt, followers) in ended {
+        if !together {
+            let mut batch = Batch::new();
+            attempt.bury_aged(&mut batch, pause);
+            commit(engine, batch).await?;
+        }
+        queue.ended(engine, &attempt.row, followers).await?;
     }
     Ok(())
+}
+
+/// A delivery in whose course something panicked: one failed attempt, so that it neither is lost
+/// nor goes on for ever.
+pub(super) async fn panicked(
+    engine: &Arc<Engine>,
+    queue: &Queue,
+    task: Task,
+) -> Result<(), Stopped> {
+    tracing::error!(delivery = %task.row.id, "a delivery panicked");
+    let event = load(engine, &task.row).await?;
+    let Some(subscription) = task.subscription else {
+        return give_up_unusable(engine, queue, task.row, event).await;
+    };
+    let attempt = Attempt { engine, queue, row: task.row, event, subscription };
+    let error = Arc::new(failure("INTERNAL_ERROR", "a fault inside stepbus; its log says more"));
+    let report = Report::Retryable { error, retry_after: None, remote_id: None };
+    attempt.conclude(report, None).await
 }
 
 async fn give_up_unusable(
@@ -413,6 +432,15 @@ impl<'a> Attempt<'a> {
             batch.put_key(change);
         }
         close(self.engine, self.queue, batch, &self.row).await
+    }
+
+    fn bury_aged(&self, batch: &mut Batch, pause: &Pause) {
+        let row = &self.row;
+        let (error, tried) = dead_letter::last_failure(row, &pause.error);
+        let exhausted = Some(policy::AGE);
+        let death = Death { error: &error, exhausted, attempts: row.attempts, tried };
+        let address = Address::of(&self.subscription);
+        dead_letter::bury(self.engine, batch, &address, &self.event, row, &death);
     }
 
     fn finish(&self, outcome: Outcome, attempts: u32, note: Option<String>) -> Finish {

@@ -113,6 +113,12 @@ impl Lanes {
         self.lanes.insert(lane, Lane { head, waits: true, more: true });
     }
 
+    /// The lane that waits at that head. Looks at all of them: for what should not happen.
+    pub(super) fn waiting_for(&self, head: DeliveryId) -> Option<i64> {
+        let waits = |lane: &Lane| lane.waits && lane.head == head;
+        self.lanes.iter().find_map(|(lane, known)| waits(known).then_some(*lane))
+    }
+
     pub(super) fn leave(&mut self, lane: i64) {
         let before = self.lanes.remove(&lane);
         self.waiting -= usize::from(before.is_some_and(|lane| lane.waits));

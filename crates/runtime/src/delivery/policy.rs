@@ -91,3 +91,106 @@ impl LastFailure {
 fn shortened(text: &str) -> String {
     text.chars().take(KEPT_BODY_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use stepbus_model::{EventId, ResourceId, RunId};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        delivery_backoff_first_ms: 1_000,
+        delivery_backoff_cap_ms: 60_000,
+        ..Limits::DEFAULT
+    };
+    const RETRY: RetrySpec = RetrySpec { max_age_seconds: 3_600, max_attempts: 3 };
+
+    fn row(id: u64) -> DeliveryRow {
+        DeliveryRow {
+            id: DeliveryId(id),
+            run: RunId(1),
+            subscription: ResourceId(1),
+            version: 1,
+            event: EventId(1),
+            key: None,
+            lane: None,
+            created: Timestamp(0),
+            revision: 0,
+            attempts: 0,
+            first_tried: None,
+            due: None,
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn ends_when_attempts_or_time_are_used_up() {
+        let check = |attempts: u32, now: i64, expected: Option<&str>| {
+            let fate = after_failure(&LIMITS, &RETRY, &row(1), attempts, Timestamp(now), None);
+            let ended = match fate {
+                Fate::Exhausted(what) => Some(what),
+                Fate::Retry(_) => None,
+            };
+            assert_eq!(ended, expected, "attempt {attempts} at {now}");
+        };
+        check(1, 0, None);
+        check(3, 0, None);
+        check(4, 0, Some(ATTEMPTS));
+        check(1, 3_599_999, None);
+        check(1, 3_600_000, Some(AGE));
+        check(4, 3_600_000, Some(ATTEMPTS));
+    }
+
+    #[test]
+    fn backs_off_over_the_whole_step_and_no_further() {
+        for (attempts, step) in [(1, 1_000), (2, 2_000), (4, 8_000), (20, 60_000)] {
+            let waits: Vec<Duration> =
+                (0..200).map(|id| backoff(&LIMITS, DeliveryId(id), attempts)).collect();
+            let step = Duration::from_millis(step);
+            assert!(waits.iter().all(|wait| *wait <= step));
+            assert!(waits.iter().any(|wait| *wait < step / 5));
+            assert!(waits.iter().any(|wait| *wait > step * 4 / 5));
+            assert_eq!(waits[7], backoff(&LIMITS, DeliveryId(7), attempts));
+        }
+    }
+
+    #[test]
+    fn a_retry_is_not_before_what_was_asked_nor_long_after_the_end() {
+        let check = |now: i64, asked: Option<u64>, least: i64, most: i64| {
+            let asked = asked.map(Duration::from_secs);
+            match after_failure(&LIMITS, &RETRY, &row(1), 1, Timestamp(now), asked) {
+                Fate::Retry(due) => assert!((least..=most).contains(&due.0), "{due}"),
+                fate => panic!("{fate:?}"),
+            }
+        };
+        check(0, None, 0, 1_000);
+        check(0, Some(30), 30_000, 30_000);
+        check(3_599_990, None, 3_599_990, 3_600_000);
+        check(3_599_990, Some(60), 3_659_990, 3_659_990);
+    }
+
+    #[test]
+    fn a_live_delivery_keeps_its_failure_short() {
+        let exchange = Exchange {
+            method: "PUT".to_owned(),
+            url: "http://shop/".to_owned(),
+            request_headers: Vec::new(),
+            request_body: "ä".repeat(5_000),
+            status: Some(503),
+            response_headers: Vec::new(),
+            response_body: "no".to_owned(),
+            took: Duration::from_millis(3),
+        };
+        let failure = Failure {
+            code: "ERROR_FROM_TARGET".to_owned(),
+            message: "503".to_owned(),
+            status: Some(503),
+            exchange: Some(Box::new(exchange)),
+        };
+        let last = LastFailure::read(&LastFailure::write(Some(Timestamp(5)), &failure)).unwrap();
+        let kept = last.failure.exchange.unwrap();
+        assert_eq!(last.at, Some(Timestamp(5)));
+        assert_eq!(kept.request_body.chars().count(), KEPT_BODY_CHARS);
+        assert_eq!(kept.response_body, "no");
+    }
+}

@@ -165,7 +165,10 @@ impl Queue {
     ) -> Result<Option<Task>, Stopped> {
         let row = read(|| engine.store.delivery(id)).await?;
         let Some(row) = row else {
-            self.window.lock().settle(id);
+            let lane = self.window.lock().gone(id);
+            if let Some(lane) = lane {
+                self.pass_on(engine, lane, Vec::new()).await?;
+            }
             return Ok(None);
         };
         if let Some(due) = super::window::waits(&row, engine.clock.now()) {

@@ -32,6 +32,16 @@ impl Task {
         Task { row, event, subscription, verified: true, last_tried }
     }
 
+    /// The same delivery once more, without its event.
+    pub(super) fn again(&self) -> Task {
+        Task {
+            row: self.row.clone(),
+            event: None,
+            subscription: self.subscription.clone(),
+            ..*self
+        }
+    }
+
     pub(super) fn event_bytes(&self) -> usize {
         self.event.as_ref().map_or(0, |event| event.row.envelope.len())
     }

@@ -232,6 +232,15 @@ impl Window {
         Some(task)
     }
 
+    /// A rung delivery is not in the store any more. The lane that waited for it, if one did: it
+    /// must be passed on.
+    pub(super) fn gone(&mut self, id: DeliveryId) -> Option<i64> {
+        self.settle(id);
+        let lane = self.lanes.waiting_for(id)?;
+        self.lanes.take(lane, id, true);
+        Some(lane)
+    }
+
     /// The destination takes nothing for a while; this delivery is the next one after that.
     /// Gives the time that this adds to the pauses so far.
     pub(super) fn pause(&mut self, task: Task, pause: Pause, now: Timestamp) -> Duration {
@@ -313,4 +322,128 @@ impl Window {
 /// whenever it is met.
 pub(super) fn waits(row: &DeliveryRow, now: Timestamp) -> Option<Timestamp> {
     row.due.filter(|due| *due > now && *due < Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use stepbus_model::{EventId, ResourceId, RunId};
+
+    use super::*;
+
+    fn task(id: u64, lane: Option<i64>) -> Task {
+        let row = DeliveryRow {
+            id: DeliveryId(id),
+            run: RunId(1),
+            subscription: ResourceId(1),
+            version: 1,
+            event: EventId(1),
+            key: None,
+            lane,
+            created: Timestamp(0),
+            revision: 0,
+            attempts: 0,
+            first_tried: None,
+            due: None,
+            failure: None,
+        };
+        Task::new(row, None, None)
+    }
+
+    fn window(limit: usize) -> Window {
+        Window::new(&Limits { delivery_window: limit, ..Limits::DEFAULT })
+    }
+
+    /// The next steps, shortly: `read 0`, `send 5`, `wake 5`, `wait`.
+    fn step(window: &mut Window) -> String {
+        match window.next(Timestamp(0), Timestamp(0)) {
+            Step::Deliver(task) => format!("send {}", task.row.id.0),
+            Step::Wake(id) => format!("wake {}", id.0),
+            Step::Read(after, _) => format!("read {}", after.0),
+            Step::Expire(tasks, _) => format!("expire {}", tasks.len()),
+            Step::Wait(_) => "wait".to_owned(),
+        }
+    }
+
+    fn started(limit: usize) -> Window {
+        let mut window = window(limit);
+        assert_eq!(step(&mut window), "read 0");
+        window.page(Vec::new(), None);
+        window.no_strangers();
+        window
+    }
+
+    #[test]
+    fn what_does_not_fit_is_read_from_the_lowest_that_was_left_out() {
+        let mut window = started(4);
+        for id in [10, 11, 12, 13] {
+            assert!(window.offer(task(id, None), true));
+        }
+        window.offer(task(15, None), true);
+        window.offer(task(14, None), true);
+        for id in [10, 11, 12] {
+            assert_eq!(step(&mut window), format!("send {id}"));
+        }
+        assert_eq!(step(&mut window), "read 13");
+        // Committed while the page was read: it may not be on it.
+        window.offer(task(9, None), true);
+        window.page(vec![task(14, None), task(15, None)], None);
+        assert_eq!(step(&mut window), "send 13");
+        assert_eq!(step(&mut window), "send 14");
+        assert_eq!(step(&mut window), "read 8");
+    }
+
+    #[test]
+    fn what_ends_while_a_page_is_read_is_not_taken_from_it() {
+        let mut window = window(4);
+        assert_eq!(step(&mut window), "read 0");
+        window.page(vec![task(1, None), task(2, None)], Some(DeliveryId(2)));
+        assert_eq!(step(&mut window), "send 1");
+        assert_eq!(step(&mut window), "read 2");
+        window.settle(DeliveryId(1));
+        window.page(vec![task(1, None), task(2, None), task(3, None)], None);
+        assert_eq!(step(&mut window), "send 2");
+        assert_eq!(step(&mut window), "send 3");
+        assert_eq!(step(&mut window), "wait");
+    }
+
+    #[test]
+    fn a_lane_goes_on_with_what_came_meanwhile() {
+        let mut window = started(4);
+        window.offer(task(1, Some(7)), true);
+        assert_eq!(step(&mut window), "send 1");
+        window.offer(task(2, Some(7)), true);
+        assert_eq!(step(&mut window), "wait");
+        window.settle(DeliveryId(1));
+        let now = Timestamp(0);
+        assert!(matches!(window.pass_on(7, None, false, now), Passed::LookAgain));
+        assert!(matches!(window.pass_on(7, Some(task(2, Some(7))), false, now), Passed::Done));
+        assert_eq!(step(&mut window), "send 2");
+        window.settle(DeliveryId(2));
+        assert!(matches!(window.pass_on(7, None, false, now), Passed::Done));
+        assert!(window.offer(task(3, Some(7)), true));
+    }
+
+    #[test]
+    fn a_lane_whose_waiting_head_is_gone_is_free() {
+        let mut window = started(4);
+        window.offer(task(1, Some(7)), true);
+        assert_eq!(step(&mut window), "send 1");
+        window.settle(DeliveryId(1));
+        assert!(window.park(7, DeliveryId(1)));
+        window.ring(DeliveryId(1));
+        assert_eq!(step(&mut window), "wake 1");
+        assert_eq!(window.gone(DeliveryId(1)), Some(7));
+    }
+
+    #[test]
+    fn rings_have_room_of_their_own_and_no_more() {
+        let mut window = started(2);
+        window.offer(task(1, None), true);
+        window.offer(task(2, None), true);
+        assert!(window.ring(DeliveryId(2)), "known already");
+        assert!(window.ring(DeliveryId(3)));
+        assert!(window.ring(DeliveryId(4)));
+        assert!(!window.ring(DeliveryId(5)));
+        assert_eq!(step(&mut window), "wake 3");
+    }
 }

@@ -1,6 +1,9 @@
 //! Workers: long-lived tasks, as many a queue as its destination takes calls at once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+
+use futures_util::FutureExt;
 
 use super::attempt;
 use super::durable::Stopped;
@@ -26,7 +29,14 @@ async fn work(engine: &Arc<Engine>, queue: &Queue) -> Result<(), Stopped> {
     queue.look_around(engine).await?;
     while let Some(step) = queue.next(engine).await {
         match step {
-            Step::Deliver(task) => attempt::deliver(engine, queue, *task).await?,
+            Step::Deliver(task) => {
+                let spare = task.again();
+                let delivered = AssertUnwindSafe(attempt::deliver(engine, queue, *task));
+                match delivered.catch_unwind().await {
+                    Ok(delivered) => delivered?,
+                    Err(_) => attempt::panicked(engine, queue, spare).await?,
+                }
+            }
             Step::Read(after, limit) => queue.refill(engine, after, limit).await?,
             Step::Expire(tasks, pause) => {
                 attempt::expire(engine, queue, tasks, &pause).await?;

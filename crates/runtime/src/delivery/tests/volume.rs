@@ -1,6 +1,6 @@
 //! Many deliveries: none lost, none twice, memory bounded.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
@@ -114,4 +114,23 @@ async fn a_retry_carries_the_same_idempotency_key() {
     let keys: HashSet<&str> = calls.iter().map(|(call, _)| call.idempotency_key.as_str()).collect();
     assert_eq!((calls.len(), keys.len()), (10, 5));
     running.expect_books(all_delivered(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_retries_than_alarms_in_memory() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.limits = Limits { timers_in_memory: 5, delivery_window: 20, ..world.limits };
+    let mut tries: HashMap<String, u32> = HashMap::new();
+    // A 409 is tried again and opens no circuit.
+    target.behave(move |call| {
+        let tries = tries.entry(call.sku().to_owned()).or_default();
+        *tries += 1;
+        if *tries < 4 { (409, json!({})) } else { (200, json!({})) }
+    });
+    let running = world.open().await;
+    running.publish(products(300, 300)).await;
+    running.quiet().await;
+    assert_eq!(target.calls().len(), 1_200);
+    running.expect_books(all_delivered(300)).await;
 }

@@ -90,6 +90,8 @@ impl SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.close();
+        // A reader at work would keep the writer from emptying the log.
+        self.readers.stop();
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }

@@ -38,7 +38,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn next_id(&self) -> u64;
 
     /// Makes the whole batch durable, or none of it. Batches become durable in the order in which
-    /// they were handed over, so an empty one is a barrier. It is handed over when this is called,
+    /// they were handed over, so an empty one is a barrier. It is handed over when this is called;
+    /// when there is no room, when the answer is first waited for. Once handed over it stands
     /// whether or not the answer is waited for.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
 

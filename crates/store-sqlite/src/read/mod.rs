@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, InterruptHandle, Params, Row};
 use stepbus_model::Timestamp;
 use stepbus_store::{Read, StoreError};
 use tokio::sync::{Semaphore, oneshot};
@@ -39,6 +39,7 @@ pub(crate) struct Readers {
     shared: Arc<Shared>,
     room: Semaphore,
     threads: Vec<JoinHandle<()>>,
+    interrupts: Vec<InterruptHandle>,
 }
 
 impl fmt::Debug for Readers {
@@ -50,9 +51,15 @@ impl fmt::Debug for Readers {
 impl Readers {
     pub(crate) fn start(connections: Vec<Connection>, limit: usize) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { state: Mutex::default(), bell: Condvar::new() });
-        let mut readers = Readers { shared, room: Semaphore::new(limit), threads: Vec::new() };
+        let mut readers = Readers {
+            shared,
+            room: Semaphore::new(limit),
+            threads: Vec::new(),
+            interrupts: Vec::new(),
+        };
         for conn in connections {
             let shared = Arc::clone(&readers.shared);
+            readers.interrupts.push(conn.get_interrupt_handle());
             let thread = std::thread::Builder::new()
                 .name("stepbus-read".to_owned())
                 .spawn(move || work(&conn, &shared))?;
@@ -81,13 +88,23 @@ impl Readers {
     }
 }
 
-impl Drop for Readers {
-    fn drop(&mut self) {
+impl Readers {
+    /// Breaks off what is being read, since nobody waits for it any more, and ends the threads.
+    pub(crate) fn stop(&mut self) {
         self.shared.state.lock().closed = true;
         self.shared.bell.notify_all();
+        for interrupt in self.interrupts.drain(..) {
+            interrupt.interrupt();
+        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -95,11 +112,12 @@ fn work(conn: &Connection, shared: &Shared) {
     loop {
         let mut state = shared.state.lock();
         let job = loop {
+            if state.closed {
+                state.waiting.clear();
+                return;
+            }
             if let Some(job) = state.waiting.pop_front() {
                 break job;
-            }
-            if state.closed {
-                return;
             }
             shared.bell.wait(&mut state);
         };

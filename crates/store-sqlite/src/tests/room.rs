@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
+use stepbus_model::Limits;
 use stepbus_store::suite::assert_sound;
 use stepbus_store::{Batch, Store, StoreError};
 
@@ -75,6 +77,27 @@ async fn a_store_that_is_closed_on_a_full_disk_says_what_did_not_stand() {
         store.close();
         assert_eq!(work.join().unwrap(), Err(StoreError::Full));
     });
+}
+
+/// The queue is bounded; who waits for room keeps their place.
+#[tokio::test]
+async fn batches_stand_in_the_order_they_were_handed_over() {
+    let directory = Directory::new();
+    let limits = Limits { writer_queue: 4, group_commit_batches: 3, ..Limits::DEFAULT };
+    let options = SqliteOptions { limits, ..SqliteOptions::default() };
+    let store = open_on(directory.path(), options).unwrap();
+    let subjects: Vec<_> = (0..200).map(|number| number.to_string()).collect();
+    let commits = subjects.iter().enumerate().map(|(number, subject)| {
+        let batch = if number % 3 == 0 { Batch::acceptance() } else { Batch::new() };
+        store.commit(note(batch, subject))
+    });
+    for answer in join_all(commits).await {
+        answer.unwrap();
+    }
+    let mut rows = store.audit_rows(None, 999).await.unwrap();
+    rows.reverse();
+    let found: Vec<_> = rows.into_iter().map(|(_, row)| row.subject).collect();
+    assert_eq!(found, subjects);
 }
 
 #[tokio::test]

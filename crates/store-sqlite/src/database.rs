@@ -129,10 +129,14 @@ fn sync_directory(dir: &Path, options: &SqliteOptions) -> Result<(), StoreError>
     if options.vfs.is_some() || cfg!(windows) {
         return Ok(());
     }
-    for dir in [Some(dir), dir.parent()].into_iter().flatten() {
+    let sync = |dir: &Path| {
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        let synced = File::open(dir).and_then(|dir| dir.sync_all());
-        synced.map_err(|error| failed(format!("cannot sync {}: {error}", dir.display())))?;
+        File::open(dir).and_then(|dir| dir.sync_all())
+    };
+    sync(dir).map_err(|error| failed(format!("cannot sync {}: {error}", dir.display())))?;
+    // Where the directory itself is named may be closed to us; then somebody else made it.
+    if let Some(Err(error)) = dir.parent().map(sync) {
+        tracing::debug!(%error, "the parent of the data directory could not be synced");
     }
     Ok(())
 }

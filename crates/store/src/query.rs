@@ -30,7 +30,9 @@ pub struct Stats {
     pub commits: u64,
     pub batches: u64,
     pub changes: u64,
+    /// Time spent on group commits, from their first change until they were durable.
     pub commit_micros: u64,
+    /// The part of it spent waiting for the disk to sync.
     pub sync_micros: u64,
     pub checkpoints: u64,
     pub failed_commits: u64,
@@ -38,5 +40,6 @@ pub struct Stats {
     pub database_bytes: u64,
     pub log_bytes: u64,
     pub free_bytes: u64,
+    /// Nothing new is accepted until there is room.
     pub full: bool,
 }

@@ -44,7 +44,7 @@ impl Term {
             (Term::AnythingBut(but), _) => !but.names(value),
             (Term::Number(own), Value::Number(text)) => own.equals(text),
             (Term::Range(range), Value::Number(text)) => {
-                number::key(text).is_some_and(|key| range.contains(key))
+                number::approximate(text).is_some_and(|number| range.contains(number.key))
             }
             (_, Value::String(text)) => self.matches_text(text),
             _ => false,

@@ -1,11 +1,10 @@
 //! Where an event's strings and containers begin and end, found 64 bytes at a time.
 //!
-//! Every byte is looked at once, without branching on what it is; whoever walks the event can
-//! then pass over a string or a container in a few steps, whatever is in it.
+//! The bytes of a block are looked at all at once, without branching on what they are; whoever
+//! walks the event can then pass over a string or a container in a few steps, whatever is in it.
+//! Blocks are looked at when the walk gets there, so not at all behind its end.
 
 use wide::u8x64;
-
-use crate::error::InvalidEvent;
 
 const WIDTH: usize = 64;
 
@@ -29,8 +28,10 @@ struct Block {
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     blocks: Vec<Block>,
+    carry: Carry,
 }
 
+/// What a block hands on to the next.
 #[derive(Debug, Default)]
 struct Carry {
     /// The first byte of the next block is escaped.
@@ -38,78 +39,75 @@ struct Carry {
     /// All ones when the next block begins inside a string.
     in_string: Bits,
     depth: u32,
-    non_ascii: Bits,
+    /// Any backslash so far.
+    backslashes: Bits,
 }
 
 impl Blocks {
-    /// Fails for events that are not UTF-8, whose strings or containers are not all closed, or
-    /// that nest deeper than `deepest`.
-    pub(super) fn fill(&mut self, event: &[u8], deepest: u32) -> Result<(), InvalidEvent> {
+    /// Forgets one event before the next.
+    pub(super) fn clear(&mut self) {
         self.blocks.clear();
-        let mut carry = Carry::default();
-        let (whole, rest) = event.as_chunks::<WIDTH>();
-        for (i, chunk) in whole.iter().enumerate() {
-            let block = Block::read(chunk, &mut carry);
-            if block.depth + block.opens.count_ones() > deepest {
-                block.check_depth(event, i * WIDTH, deepest)?;
-            }
-            self.blocks.push(block);
-        }
-        if !rest.is_empty() {
-            let mut chunk = [b' '; WIDTH];
-            chunk[..rest.len()].copy_from_slice(rest);
-            let block = Block::read(&chunk, &mut carry);
-            if block.depth + block.opens.count_ones() > deepest {
-                block.check_depth(event, whole.len() * WIDTH, deepest)?;
-            }
-            self.blocks.push(block);
-        }
-        if carry.non_ascii != 0
-            && let Err(e) = std::str::from_utf8(event)
-        {
-            return Err(InvalidEvent::at("it is not UTF-8", event, e.valid_up_to()));
-        }
-        if carry.in_string != 0 {
-            return Err(InvalidEvent::at("a string is not closed", event, event.len()));
-        }
-        if carry.depth != 0 {
-            return Err(InvalidEvent::at("an object or array is not closed", event, event.len()));
-        }
-        Ok(())
+        self.carry = Carry::default();
+    }
+
+    /// Whether there is any backslash in what has been looked at.
+    #[inline]
+    pub(super) fn has_escapes(&self) -> bool {
+        self.carry.backslashes != 0
     }
 
     /// The first quote at or behind `from` that begins or ends a string.
     #[inline]
-    pub(super) fn next_quote(&self, from: usize) -> Option<usize> {
+    pub(super) fn next_quote(&mut self, event: &[u8], from: usize) -> Option<usize> {
         let mut i = from / WIDTH;
-        let mut quotes = self.blocks.get(i)?.quotes & (!0 << (from % WIDTH));
+        let mut quotes = self.block(event, i)?.quotes & (!0 << (from % WIDTH));
         while quotes == 0 {
             i += 1;
-            quotes = self.blocks.get(i)?.quotes;
+            quotes = self.block(event, i)?.quotes;
         }
         Some(i * WIDTH + quotes.trailing_zeros() as usize)
     }
 
     /// Where the container that is opened at `open` ends: behind its closing bracket.
-    pub(super) fn end_of_container(&self, open: usize) -> Option<usize> {
-        let first = open / WIDTH;
-        let block = self.blocks.get(first)?;
+    pub(super) fn end_of_container(&mut self, event: &[u8], open: usize) -> Option<usize> {
+        let mut i = open / WIDTH;
+        let block = self.block(event, i)?;
         let from = open % WIDTH;
         let before = !(!0 << from);
         let opened = block.depth + (block.opens & before).count_ones();
         let outside = opened.saturating_sub((block.closes & before).count_ones());
-        if let Some(at) = block.find_end(from, outside, outside) {
-            return Some(first * WIDTH + at);
-        }
-        let later = self.blocks.get(first + 1..)?;
-        for (i, block) in later.iter().enumerate() {
-            if block.shallowest <= outside
-                && let Some(at) = block.find_end(0, block.depth, outside)
-            {
-                return Some((first + 1 + i) * WIDTH + at);
+        let mut end = block.find_end(from, outside, outside);
+        while end.is_none() {
+            i += 1;
+            let block = self.block(event, i)?;
+            if block.shallowest <= outside {
+                end = block.find_end(0, block.depth, outside);
             }
         }
-        None
+        end.map(|at| i * WIDTH + at)
+    }
+
+    #[inline]
+    fn block(&mut self, event: &[u8], i: usize) -> Option<&Block> {
+        while self.blocks.len() <= i {
+            self.look_on(event)?;
+        }
+        Some(&self.blocks[i])
+    }
+
+    fn look_on(&mut self, event: &[u8]) -> Option<()> {
+        let rest = event.get(self.blocks.len() * WIDTH..)?;
+        let block = match rest.first_chunk::<WIDTH>() {
+            Some(chunk) => Block::read(chunk, &mut self.carry),
+            None if rest.is_empty() => return None,
+            None => {
+                let mut chunk = [b' '; WIDTH];
+                chunk[..rest.len()].copy_from_slice(rest);
+                Block::read(&chunk, &mut self.carry)
+            }
+        };
+        self.blocks.push(block);
+        Some(())
     }
 }
 
@@ -118,10 +116,10 @@ impl Block {
     fn read(chunk: &[u8; WIDTH], carry: &mut Carry) -> Block {
         let bytes = u8x64::from(*chunk);
         let is = |byte: u8| bytes.simd_eq(u8x64::from(byte)).to_bitmask();
-        carry.non_ascii |= bytes.to_bitmask();
         let backslashes = is(b'\\');
         let mut quotes = is(b'"');
         if backslashes != 0 || carry.escaped {
+            carry.backslashes |= backslashes;
             quotes &= !escaped(backslashes, &mut carry.escaped);
         }
         let strings = fill_between(quotes) ^ carry.in_string;
@@ -131,10 +129,10 @@ impl Block {
         let opens = folded.simd_eq(u8x64::from(b'{')).to_bitmask() & !strings;
         let closes = folded.simd_eq(u8x64::from(b'}')).to_bitmask() & !strings;
         let depth = carry.depth;
-        let shallowest = depth.saturating_sub(closes.count_ones());
+        let closed = closes.count_ones();
         // Brackets that close nothing are found by whoever walks the event.
-        carry.depth = (depth + opens.count_ones()).saturating_sub(closes.count_ones());
-        Block { quotes, opens, closes, depth, shallowest }
+        carry.depth = (depth + opens.count_ones()).saturating_sub(closed);
+        Block { quotes, opens, closes, depth, shallowest: depth.saturating_sub(closed) }
     }
 
     /// Behind the bracket at which no more than `outside` containers are open, from `from` on,
@@ -154,28 +152,6 @@ impl Block {
             brackets &= brackets - 1;
         }
         None
-    }
-
-    #[cold]
-    fn check_depth(&self, event: &[u8], start: usize, deepest: u32) -> Result<(), InvalidEvent> {
-        let mut depth = self.depth;
-        let mut brackets = self.opens | self.closes;
-        while brackets != 0 {
-            let at = brackets.trailing_zeros();
-            if self.opens >> at & 1 == 1 {
-                depth += 1;
-            } else {
-                depth = depth.saturating_sub(1);
-            }
-            if depth > deepest {
-                let reason = format!(
-                    "Document nesting depth ({depth}) exceeds the maximum allowed ({deepest})"
-                );
-                return Err(InvalidEvent::at(reason, event, start + at as usize));
-            }
-            brackets &= brackets - 1;
-        }
-        Ok(())
     }
 }
 
@@ -212,21 +188,16 @@ fn fill_between(quotes: Bits) -> Bits {
 mod tests {
     use super::*;
 
-    fn filled(event: &str) -> Blocks {
-        let mut blocks = Blocks::default();
-        blocks.fill(event.as_bytes(), 100).unwrap();
-        blocks
-    }
-
     #[test]
     fn finds_quotes_that_are_not_escaped_wherever_blocks_end() {
         for pad in 0..130 {
             let space = " ".repeat(pad);
             let event = format!(r#"{space}"a\"b\\" "#);
-            let blocks = filled(&event);
-            assert_eq!(blocks.next_quote(0), Some(pad), "{pad}");
-            assert_eq!(blocks.next_quote(pad + 1), Some(pad + 7), "{pad}");
-            assert_eq!(blocks.next_quote(pad + 8), None, "{pad}");
+            let mut blocks = Blocks::default();
+            let mut quote = |from| blocks.next_quote(event.as_bytes(), from);
+            assert_eq!(quote(0), Some(pad), "{pad}");
+            assert_eq!(quote(pad + 1), Some(pad + 7), "{pad}");
+            assert_eq!(quote(pad + 8), None, "{pad}");
         }
     }
 
@@ -235,23 +206,11 @@ mod tests {
         for pad in 0..130 {
             let space = " ".repeat(pad);
             let event = format!(r#"[{space}{{"}}]": [1, {{}}, [{space}]]}}, 2]"#);
-            let blocks = filled(&event);
-            assert_eq!(blocks.end_of_container(0), Some(event.len()), "{pad}");
-            assert_eq!(blocks.end_of_container(pad + 1), Some(event.len() - 4), "{pad}");
+            let mut blocks = Blocks::default();
+            let mut end = |open| blocks.end_of_container(event.as_bytes(), open);
+            assert_eq!(end(pad + 1), Some(event.len() - 4), "{pad}");
+            assert_eq!(end(0), Some(event.len()), "{pad}");
+            assert_eq!(end(event.len()), None, "{pad}");
         }
-    }
-
-    #[track_caller]
-    fn check_error(event: &[u8], expected: &str) {
-        let error = Blocks::default().fill(event, 3).unwrap_err();
-        assert_eq!(error.reason(), expected);
-    }
-
-    #[test]
-    fn errors() {
-        check_error(br#"{"a"#, "a string is not closed");
-        check_error(br#"{"a": ["#, "an object or array is not closed");
-        check_error(b"{\"\xff\"}", "it is not UTF-8");
-        check_error(b"[[[[]]]]", "Document nesting depth (4) exceeds the maximum allowed (3)");
     }
 }

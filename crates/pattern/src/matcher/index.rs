@@ -6,7 +6,7 @@ use aho_corasick::AhoCorasick;
 
 use super::ranges::Ranges;
 use crate::term::{AnythingBut, Term};
-use crate::value::number::NumberKey;
+use crate::value::number::{Approximate, NumberKey};
 use crate::value::{IgnoreCase, IpAddress, Number, Value, Wildcard};
 
 /// A term among those of its index.
@@ -18,7 +18,7 @@ type Map<Key> = HashMap<Key, TermId, foldhash::fast::FixedState>;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub(super) value: Value<'a>,
-    pub(super) number: Option<NumberKey>,
+    pub(super) number: Option<Approximate>,
     pub(super) ip: Option<IpAddress>,
 }
 
@@ -26,14 +26,17 @@ impl Seen<'_> {
     #[inline]
     pub(super) fn satisfies(&self, term: &Term) -> bool {
         match (term, self.value) {
-            (Term::Number(Number::Comparable(key)), Value::Number(_)) => self.number == Some(*key),
+            (Term::Number(Number::Comparable(key)), Value::Number(text)) => {
+                self.number.is_some_and(|number| number.equals(*key, text))
+            }
             (Term::Range(range), Value::Number(_)) => {
-                self.number.is_some_and(|key| range.contains(key))
+                self.number.is_some_and(|number| range.contains(number.key))
             }
             (Term::Ip(range), Value::String(_)) => self.ip.is_some_and(|ip| range.contains(ip)),
-            (Term::AnythingBut(AnythingBut::Numbers(numbers)), Value::Number(_)) => {
+            (Term::AnythingBut(AnythingBut::Numbers(numbers)), Value::Number(text)) => {
+                let Some(own) = self.number else { return true };
                 !numbers.iter().any(
-                    |number| matches!(number, Number::Comparable(key) if self.number == Some(*key)),
+                    |number| matches!(number, Number::Comparable(key) if own.equals(*key, text)),
                 )
             }
             _ => term.matches(self.value),
@@ -121,10 +124,11 @@ impl Index {
         match seen.value {
             Value::String(text) => self.find_text(text, seen.ip, buffers, found),
             Value::Number(text) => {
-                if let Some(key) = seen.number {
-                    self.numbers.get(&key).copied().into_iter().for_each(&mut *found);
-                    self.ranges.containing(key, found);
-                } else if !self.number_texts.is_empty() {
+                if let Some(number) = seen.number {
+                    self.find_equal(number, text).into_iter().for_each(&mut *found);
+                    self.ranges.containing(number.key, found);
+                }
+                if !self.number_texts.is_empty() {
                     self.number_texts.get(text).copied().into_iter().for_each(&mut *found);
                 }
             }
@@ -135,6 +139,12 @@ impl Index {
         if let Some(buts) = &self.buts {
             buts.find(seen, buffers, found);
         }
+    }
+
+    #[inline]
+    fn find_equal(&self, number: Approximate, text: &[u8]) -> Option<TermId> {
+        let term = *self.numbers.get(&number.key)?;
+        number.equals(number.key, text).then_some(term)
     }
 
     #[inline]
@@ -412,9 +422,9 @@ impl Index {
     ) {
         match seen.value {
             Value::String(text) => self.find_text(text, None, buffers, &mut found),
-            Value::Number(_) => {
-                let term = seen.number.and_then(|key| self.numbers.get(&key));
-                term.copied().into_iter().for_each(found);
+            Value::Number(text) => {
+                let term = seen.number.and_then(|number| self.find_equal(number, text));
+                term.into_iter().for_each(found);
             }
             _ => {}
         }

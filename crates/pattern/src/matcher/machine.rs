@@ -87,6 +87,7 @@ impl<K> Scratch<K> {
 
     fn begin(&mut self, machine: &Machine<K>) {
         self.keys.clear();
+        self.blocks.clear();
         self.found.clear(machine.paths.fields());
         if self.machine != machine.id || self.event == u32::MAX {
             self.machine = machine.id;
@@ -136,11 +137,15 @@ impl<K: Copy> Machine<K> {
         if u32::try_from(event.len()).is_err() {
             return Err(InvalidEvent::at("Event is too long", event, 0));
         }
+        if !event.is_ascii()
+            && let Err(e) = std::str::from_utf8(event)
+        {
+            return Err(InvalidEvent::at("it is not UTF-8", event, e.valid_up_to()));
+        }
         scratch.begin(self);
-        let deepest = u32::try_from(deepest).unwrap_or(u32::MAX);
-        scratch.blocks.fill(event, deepest)?;
         let Scratch { blocks, found, .. } = scratch;
-        Walk { event, blocks, paths: &self.paths, wants: &self.wants, found }.run()?;
+        let (paths, wants) = (&*self.paths, &self.wants[..]);
+        Walk { event, blocks, paths, wants, found, depth: deepest }.run()?;
         for (layer, gone, marks) in [
             (&*self.base, Some(&**self.gone), &mut scratch.base),
             (&*self.recent, None, &mut scratch.recent),

@@ -32,8 +32,9 @@ use paths::Paths;
 /// use and puts it in its place. Most of the new machine is the old one; only the patterns that
 /// came recently are compiled again.
 ///
-/// Of an event, the values that some pattern names are read; the rest is only checked for its
-/// encoding and for brackets and quotes in pairs.
+/// An event is read as far as it takes to find the fields that patterns name, so an error behind
+/// them goes unnoticed, and of a field that the event gives twice both values may count or only
+/// the first. Whoever accepts events checks them then.
 #[derive(Debug)]
 pub struct Matcher<K> {
     machine: ArcSwap<Machine<K>>,

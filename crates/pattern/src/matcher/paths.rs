@@ -14,15 +14,26 @@ pub(super) const ROOT: NodeId = 0;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Node {
     pub(super) field: Option<FieldId>,
-    /// Whether any path goes on from here.
-    pub(super) inner: bool,
     children: Children,
+    /// Its place among its parent's children.
+    pub(super) place: u32,
 }
 
 #[derive(Debug, Clone)]
 enum Children {
     Few(Vec<(Box<[u8]>, NodeId)>),
     Many(HashMap<Box<[u8]>, NodeId, foldhash::fast::FixedState>),
+}
+
+impl Node {
+    /// The number of names by which some path goes on from here.
+    #[inline]
+    pub(super) fn children(&self) -> usize {
+        match &self.children {
+            Children::Few(children) => children.len(),
+            Children::Many(children) => children.len(),
+        }
+    }
 }
 
 impl Default for Children {
@@ -74,9 +85,9 @@ impl Paths {
 
     fn add_child(&mut self, parent: NodeId, name: &str) -> NodeId {
         let child = self.nodes.len() as NodeId;
-        self.nodes.push(Node::default());
+        let place = self.node(parent).children() as u32;
+        self.nodes.push(Node { place, ..Node::default() });
         let parent = &mut self.nodes[parent as usize];
-        parent.inner = true;
         match &mut parent.children {
             Children::Few(children) if children.len() < FEW => {
                 children.push((name.as_bytes().into(), child));
@@ -98,7 +109,6 @@ impl Paths {
         &self.nodes[id as usize]
     }
 
-    #[inline]
     fn step(&self, node: NodeId, name: &[u8]) -> Option<NodeId> {
         match &self.nodes[node as usize].children {
             Children::Few(children) => {
@@ -110,11 +120,37 @@ impl Paths {
 
     /// Where a member with this name leads, if any path goes there.
     #[inline]
-    pub(super) fn member(&self, node: NodeId, name: &[u8]) -> Option<NodeId> {
-        let child = self.step(node, name);
-        if child.is_some() || memchr::memchr(b'.', name).is_none() {
-            return child;
+    pub(super) fn member(&self, node: NodeId, name: &[u8]) -> Option<Member> {
+        match &self.nodes[node as usize].children {
+            Children::Few(children) => {
+                for (own, child) in children {
+                    if own.len() == name.len() && own.first() == name.first() && **own == *name {
+                        return Some(Member::Child(*child));
+                    }
+                    if name.get(own.len()) == Some(&b'.') && name.starts_with(own) {
+                        return self.dotted(node, name);
+                    }
+                }
+                None
+            }
+            Children::Many(children) => match children.get(name) {
+                Some(&child) => Some(Member::Child(child)),
+                None => self.dotted(node, name),
+            },
         }
-        name.split(|&b| b == b'.').try_fold(node, |node, part| self.step(node, part))
     }
+
+    #[cold]
+    fn dotted(&self, node: NodeId, name: &[u8]) -> Option<Member> {
+        let mut names = name.split(|&b| b == b'.');
+        names.try_fold(node, |node, name| self.step(node, name)).map(Member::Descendant)
+    }
+}
+
+/// Where a member of an object leads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Member {
+    Child(NodeId),
+    /// Past a child, for a name with a dot.
+    Descendant(NodeId),
 }

@@ -1,11 +1,11 @@
 //! Finds an event's values at the paths that patterns name, passing over everything else.
 
 use super::blocks::Blocks;
-use super::paths::{FieldId, NodeId, Paths, ROOT};
+use super::paths::{FieldId, Member, NodeId, Paths, ROOT};
 use crate::error::InvalidEvent;
 use crate::flatten::Element;
 use crate::json;
-use crate::value::number::{self, NumberKey};
+use crate::value::number::{self, Approximate};
 use crate::value::{IpAddress, Value};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) struct Leaf {
     end: u32,
     /// The elements of arrays that it is in; [`NOWHERE`] for none.
     pub(super) place: PlaceId,
-    pub(super) number: Option<NumberKey>,
+    pub(super) number: Option<Approximate>,
     pub(super) ip: Option<IpAddress>,
     /// The next leaf of the same field.
     pub(super) next: Option<u32>,
@@ -128,13 +128,50 @@ impl Found {
 
 pub(super) struct Walk<'a> {
     pub(super) event: &'a [u8],
-    pub(super) blocks: &'a Blocks,
+    pub(super) blocks: &'a mut Blocks,
     pub(super) paths: &'a Paths,
     pub(super) wants: &'a [Wants],
     pub(super) found: &'a mut Found,
+    /// Containers that may yet be entered.
+    pub(super) depth: usize,
 }
 
 type Result<T> = std::result::Result<T, InvalidEvent>;
+
+/// How a walk through a value ended.
+enum End {
+    /// Here, behind the value, and some path is still to be found.
+    At(usize),
+    /// Here, behind the value, with a value found for each path that goes there.
+    Complete(usize),
+    /// The same, before the value's end.
+    Early,
+}
+
+/// Which children of a node have been met in one object.
+struct Missing {
+    left: usize,
+    met: u64,
+}
+
+impl Missing {
+    fn new(children: usize) -> Missing {
+        // Objects of which more is asked are read to their end.
+        let left = if children <= u64::BITS as usize { children } else { usize::MAX };
+        Missing { left, met: 0 }
+    }
+
+    /// Whether all have been met now.
+    #[inline]
+    fn meet(&mut self, place: u32) -> bool {
+        let bit = 1 << (place % u64::BITS);
+        if self.met & bit == 0 {
+            self.met |= bit;
+            self.left -= 1;
+        }
+        self.left == 0
+    }
+}
 
 impl Walk<'_> {
     pub(super) fn run(&mut self) -> Result<()> {
@@ -142,26 +179,30 @@ impl Walk<'_> {
         if self.event.get(start) != Some(&b'{') {
             return Err(self.error("Event must be a JSON object", start));
         }
-        let end = self.object(start, ROOT, NOWHERE)?;
-        let end = self.skip_space(end);
-        if end < self.event.len() {
-            return Err(self.error("expected the end of the text", end));
+        if let End::At(end) | End::Complete(end) = self.object(start, ROOT, NOWHERE)? {
+            let end = self.skip_space(end);
+            if end < self.event.len() {
+                return Err(self.error("expected the end of the text", end));
+            }
         }
         Ok(())
     }
 
-    /// Walks the object that opens at `at`; the result is where it ends.
-    fn object(&mut self, at: usize, node: NodeId, place: PlaceId) -> Result<usize> {
+    /// Walks the object that opens at `at`.
+    fn object(&mut self, at: usize, node: NodeId, place: PlaceId) -> Result<End> {
+        self.go_in(at)?;
+        let mut missing = Missing::new(self.paths.node(node).children());
         let mut at = self.skip_space(at + 1);
         if self.event.get(at) == Some(&b'}') {
-            return Ok(at + 1);
+            self.depth += 1;
+            return Ok(End::At(at + 1));
         }
         loop {
             if self.event.get(at) != Some(&b'"') {
                 return Err(self.error("was expecting double-quote to start field name", at));
             }
             let end = self.end_of_string(at)?;
-            let child = self.member(node, at + 1, end - 1)?;
+            let member = self.member(node, at + 1, end - 1)?;
             at = self.skip_space(end);
             if self.event.get(at) != Some(&b':') {
                 return Err(
@@ -169,48 +210,80 @@ impl Walk<'_> {
                 );
             }
             at = self.skip_space(at + 1);
-            at = match child {
-                Some(child) => self.value(at, child, place)?,
-                None => self.skip_value(at)?,
+            let end = match member {
+                None => End::At(self.skip_value(at)?),
+                Some(Member::Descendant(node)) => self.value(at, node, place)?,
+                Some(Member::Child(node)) => {
+                    let end = self.value(at, node, place)?;
+                    if !matches!(end, End::At(_)) && missing.meet(self.paths.node(node).place) {
+                        self.depth += 1;
+                        return Ok(End::Early);
+                    }
+                    end
+                }
             };
+            at = self.end_of_value(at, &end)?;
             at = self.skip_space(at);
             match self.event.get(at) {
                 Some(b',') => at = self.skip_space(at + 1),
-                Some(b'}') => return Ok(at + 1),
+                Some(b'}') => break,
                 _ => {
                     return Err(self.error("was expecting comma to separate Object entries", at));
                 }
             }
         }
+        self.depth += 1;
+        Ok(End::At(at + 1))
     }
 
     #[inline]
-    fn member(&mut self, node: NodeId, start: usize, end: usize) -> Result<Option<NodeId>> {
+    fn end_of_value(&mut self, start: usize, end: &End) -> Result<usize> {
+        match *end {
+            End::At(end) | End::Complete(end) => Ok(end),
+            End::Early => self.skip_value(start),
+        }
+    }
+
+    fn go_in(&mut self, at: usize) -> Result<()> {
+        match self.depth.checked_sub(1) {
+            Some(left) => self.depth = left,
+            None => return Err(self.error("Document nesting depth exceeds the maximum", at)),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn member(&mut self, node: NodeId, start: usize, end: usize) -> Result<Option<Member>> {
         let name = &self.event[start..end];
-        if memchr::memchr(b'\\', name).is_none() {
+        if !self.blocks.has_escapes() || memchr::memchr(b'\\', name).is_none() {
             return Ok(self.paths.member(node, name));
         }
         let name = self.unescape(start, end)?;
         Ok(self.paths.member(node, name.as_bytes()))
     }
 
-    fn array(&mut self, at: usize, node: NodeId, place: PlaceId) -> Result<usize> {
+    fn array(&mut self, at: usize, node: NodeId, place: PlaceId) -> Result<End> {
+        self.go_in(at)?;
         let array = self.found.arrays;
         self.found.arrays += 1;
         let mut at = self.skip_space(at + 1);
         if self.event.get(at) == Some(&b']') {
-            return Ok(at + 1);
+            self.depth += 1;
+            return Ok(End::At(at + 1));
         }
-        let inner = self.paths.node(node).inner;
+        let inner = self.paths.node(node).children() > 0;
+        let mut complete = false;
         for index in 0.. {
-            at = match self.event.get(at) {
-                Some(b'{') if !inner => self.skip_value(at)?,
+            let end = match self.event.get(at) {
+                Some(b'{') if !inner => End::At(self.skip_value(at)?),
                 Some(b'{' | b'[') => {
                     let element = self.found.enter(place, array, index);
                     self.value(at, node, element)?
                 }
                 _ => self.value(at, node, place)?,
             };
+            complete |= !matches!(end, End::At(_));
+            at = self.end_of_value(at, &end)?;
             at = self.skip_space(at);
             match self.event.get(at) {
                 Some(b',') => at = self.skip_space(at + 1),
@@ -220,21 +293,22 @@ impl Walk<'_> {
                 }
             }
         }
-        Ok(at + 1)
+        self.depth += 1;
+        Ok(if complete { End::Complete(at + 1) } else { End::At(at + 1) })
     }
 
     #[inline]
-    fn value(&mut self, at: usize, node: NodeId, place: PlaceId) -> Result<usize> {
+    fn value(&mut self, at: usize, node: NodeId, place: PlaceId) -> Result<End> {
         let target = self.paths.node(node);
-        match self.event.get(at) {
-            Some(b'{') if target.inner => return self.object(at, node, place),
-            Some(b'[') => return self.array(at, node, place),
-            Some(b'{') => return self.skip_value(at),
-            _ => {}
-        }
-        match target.field {
-            Some(field) => self.leaf(at, field, place),
-            None => self.skip_value(at),
+        let inner = target.children() > 0;
+        match (self.event.get(at), target.field) {
+            (Some(b'{'), _) if inner => self.object(at, node, place),
+            (Some(b'['), _) => self.array(at, node, place),
+            (Some(b'{'), _) | (_, None) => self.skip_value(at).map(End::At),
+            (_, Some(field)) => {
+                let end = self.leaf(at, field, place)?;
+                Ok(if inner { End::At(end) } else { End::Complete(end) })
+            }
         }
     }
 
@@ -259,16 +333,17 @@ impl Walk<'_> {
             let end = self.end_of_word(at);
             leaf.end = end as u32;
             let word = &self.event[at..end];
+            if wants.number {
+                leaf.number = number::approximate(word);
+            }
             leaf.kind = match word {
+                _ if leaf.number.is_some() => Kind::Number,
                 b"true" => Kind::True,
                 b"false" => Kind::False,
                 b"null" => Kind::Null,
                 _ if json::is_number(word) => Kind::Number,
                 _ => return Err(self.error("expected a valid value", at)),
             };
-            if wants.number && leaf.kind == Kind::Number {
-                leaf.number = number::key(word);
-            }
             end
         };
         self.found.push(leaf);
@@ -288,7 +363,7 @@ impl Walk<'_> {
         if wants.ip {
             leaf.ip = IpAddress::read(text);
         }
-        if memchr::memchr(b'\\', text).is_some() {
+        if self.blocks.has_escapes() && memchr::memchr(b'\\', text).is_some() {
             let text = self.unescape(start, end)?;
             leaf.kind = Kind::Unescaped;
             leaf.start = self.found.texts.len() as u32;
@@ -311,7 +386,7 @@ impl Walk<'_> {
     fn skip_value(&mut self, at: usize) -> Result<usize> {
         match self.event.get(at) {
             Some(b'"') => self.end_of_string(at),
-            Some(b'{' | b'[') => match self.blocks.end_of_container(at) {
+            Some(b'{' | b'[') => match self.blocks.end_of_container(self.event, at) {
                 Some(end) => Ok(end),
                 None => Err(self.error("an object or array is not closed", at)),
             },
@@ -321,8 +396,8 @@ impl Walk<'_> {
     }
 
     #[inline]
-    fn end_of_string(&self, at: usize) -> Result<usize> {
-        match self.blocks.next_quote(at + 1) {
+    fn end_of_string(&mut self, at: usize) -> Result<usize> {
+        match self.blocks.next_quote(self.event, at + 1) {
             Some(quote) => Ok(quote + 1),
             None => Err(self.error("a string is not closed", at)),
         }

@@ -2,7 +2,10 @@
 //!
 //! "Exactly as written" means: the shortest decimal that reads back as the double is the number
 //! itself. So 1, 1.0 and 1e0 are equal, 0.1 is a number, and two 19-digit identifiers that share a
-//! nearest double are not taken for each other.
+//! nearest double are not taken for each other. Ranges ask for less: the nearest double of a
+//! number with no more digits than a double can need is in them or not.
+
+use crate::json;
 
 /// A double's bits, turned so that their order as integers is the order of the numbers.
 pub(crate) type NumberKey = u64;
@@ -41,37 +44,94 @@ impl NumberRange {
     }
 }
 
-/// Significant digits that any double keeps.
-const SAFE_DIGITS: u32 = 15;
+/// The nearest double of a number, which other numbers may share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Approximate {
+    pub(crate) key: NumberKey,
+    /// The number has too few digits to share its nearest double.
+    exact: bool,
+}
+
+impl Approximate {
+    /// Whether the number, whose text this is, is exactly the one with the key.
+    #[inline]
+    pub(crate) fn equals(self, key: NumberKey, text: &[u8]) -> bool {
+        self.key == key && (self.exact || self::key(text) == Some(key))
+    }
+}
+
+/// Numbers below have digits that any double keeps.
+const SAFE: u64 = 1_000_000_000_000_000;
 /// Significant digits that the shortest form of a double can need.
 const MOST_DIGITS: u32 = 17;
+const COMPARABLE: u64 = 10_u64.pow(MOST_DIGITS);
+/// Integers up to here are doubles.
+const EXACT_INTEGER: u64 = 1 << 53;
+/// Digits that always fit into 64 bits.
+const WORD_DIGITS: usize = 19;
 /// Powers of ten that a double holds exactly.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
+/// The nearest double of a JSON number; `None` for more digits or a larger power than a double
+/// can tell apart, and for most texts that are no number.
+#[inline]
+pub(crate) fn approximate(text: &[u8]) -> Option<Approximate> {
+    let (negative, unsigned) = match text.split_first()? {
+        (b'-', rest) => (true, rest),
+        _ => (false, text),
+    };
+    let mut digits = 0_u64;
+    let mut fraction = None;
+    for (i, &byte) in unsigned.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit < 10 {
+            digits = digits.wrapping_mul(10).wrapping_add(u64::from(digit));
+        } else if byte == b'.' && fraction.is_none() && i > 0 {
+            fraction = Some(i + 1);
+        } else {
+            return approximate_any(text);
+        }
+    }
+    let places = fraction.map_or(0, |start| unsigned.len() - start);
+    let plain = unsigned.len() <= WORD_DIGITS
+        && unsigned.last().is_some_and(u8::is_ascii_digit)
+        && (unsigned[0] != b'0' || unsigned.len() == 1 || unsigned[1] == b'.');
+    if plain && digits <= EXACT_INTEGER && places < EXACT_POWERS.len() {
+        let size = digits as f64 / EXACT_POWERS[places];
+        let double = if negative { -size } else { size };
+        return Some(Approximate { key: order(double), exact: digits < SAFE });
+    }
+    if plain && digits < COMPARABLE {
+        return nearest(text);
+    }
+    approximate_any(text)
+}
+
+fn nearest(text: &[u8]) -> Option<Approximate> {
+    let double: f64 = fast_float2::parse(text).ok()?;
+    double.is_finite().then(|| Approximate { key: order(double), exact: false })
+}
+
+fn approximate_any(text: &[u8]) -> Option<Approximate> {
+    if !json::is_number(text) || Decimal::read(text)?.count > MOST_DIGITS {
+        return None;
+    }
+    nearest(text)
+}
+
 /// The key of a JSON number; `None` when no double is exactly that number.
 pub(crate) fn key(text: &[u8]) -> Option<NumberKey> {
+    let Approximate { key, exact } = approximate(text)?;
+    if exact {
+        return Some(key);
+    }
     let decimal = Decimal::read(text)?;
-    if decimal.digits == 0 {
-        return Some(order(0.0));
-    }
-    if decimal.count > MOST_DIGITS {
-        return None;
-    }
-    if decimal.count <= SAFE_DIGITS && decimal.power.unsigned_abs() <= 22 {
-        let power = EXACT_POWERS[decimal.power.unsigned_abs() as usize];
-        let digits = decimal.digits as f64;
-        let size = if decimal.power < 0 { digits / power } else { digits * power };
-        return Some(order(if decimal.negative { -size } else { size }));
-    }
-    let double: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    if !double.is_finite() {
-        return None;
-    }
+    let double: f64 = fast_float2::parse(text).ok()?;
     let shortest = Decimal::read(zmij::Buffer::new().format_finite(double).as_bytes())?;
-    (shortest == decimal).then(|| order(double))
+    (shortest == decimal).then_some(key)
 }
 
 fn order(double: f64) -> NumberKey {

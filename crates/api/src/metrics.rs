@@ -30,6 +30,8 @@ pub(crate) async fn healthz(State(face): State<Face>) -> Response {
 struct Labels {
     name: String,
     outcome: Option<String>,
+    /// Upper bound of a histogram's bucket, in seconds.
+    le: Option<String>,
 }
 
 type Table = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -55,13 +57,15 @@ impl Scrape {
 }
 
 fn set(table: &Table, name: &str, outcome: Option<&str>, value: f64) {
-    let labels = Labels { name: name.to_owned(), outcome: outcome.map(str::to_owned) };
+    let outcome = outcome.map(str::to_owned);
+    let labels = Labels { name: name.to_owned(), outcome, le: None };
     table.get_or_create(&labels).set(value);
 }
 
 pub(crate) async fn metrics(State(face): State<Face>) -> Result<Response, ApiError> {
     let mut scrape = Scrape::default();
     subscriptions(&face, &mut scrape).await?;
+    deliveries(&face, &mut scrape);
     workflows(&face, &mut scrape).await?;
     connections(&face, &mut scrape);
     store(&face, &mut scrape);
@@ -95,6 +99,37 @@ async fn subscriptions(face: &Face, scrape: &mut Scrape) -> Result<(), ApiError>
         set(&oldest, &subscription.spec.name, None, age);
     }
     Ok(())
+}
+
+/// What happened since the process started, a line a subscription.
+#[allow(clippy::cast_precision_loss)]
+fn deliveries(face: &Face, scrape: &mut Scrape) {
+    let attempts = scrape.table("stepbus_delivery_attempts", "Calls that were answered or failed");
+    let retries = scrape.table("stepbus_delivery_retries", "Attempts that led to another one");
+    let throttled = scrape.table(
+        "stepbus_delivery_throttled_seconds",
+        "Time for which the destination took nothing",
+    );
+    let memory = scrape.table("stepbus_delivery_in_memory", "Deliveries in memory");
+    let buckets = scrape.table(
+        "stepbus_delivery_latency_seconds_bucket",
+        "Deliveries that met their fate within so many seconds of their match",
+    );
+    let sum = scrape.table("stepbus_delivery_latency_seconds_sum", "Those seconds, added up");
+    let count = scrape.table("stepbus_delivery_latency_seconds_count", "Deliveries that ended");
+    for line in face.engine.delivery_measures() {
+        set(&attempts, &line.name, None, line.attempts as f64);
+        set(&retries, &line.name, None, line.retries as f64);
+        set(&throttled, &line.name, None, line.throttled.as_secs_f64());
+        set(&memory, &line.name, None, line.in_memory as f64);
+        set(&sum, &line.name, None, line.latency.sum.as_secs_f64());
+        set(&count, &line.name, None, line.latency.count as f64);
+        for (bound, within) in line.latency.buckets {
+            let le = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+            let labels = Labels { name: line.name.clone(), outcome: None, le: Some(le) };
+            buckets.get_or_create(&labels).set(within as f64);
+        }
+    }
 }
 
 #[allow(clippy::cast_precision_loss)]

@@ -1,9 +1,18 @@
 //! Developer commands: `cargo xtask …`.
+//!
+//! `test` and `tidy` are built in seconds. `conformance` and `bench` need every room, built for
+//! speed: they are the feature `workshop`, and without it this program has cargo build itself
+//! anew with it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[cfg(feature = "workshop")]
+mod bench;
+#[cfg(feature = "workshop")]
 mod conformance;
 mod test;
 mod tidy;
+#[cfg(not(feature = "workshop"))]
+mod workshop;
 
 use std::process::ExitCode;
 
@@ -18,18 +27,38 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run recorded cases: files or folders of JSON lines.
-    Conformance(conformance::Arguments),
     /// Install what is missing and run every test.
     Test(test::Arguments),
     /// Check the rules of the house: arrows, lengths, guards.
     Tidy,
+    /// Run recorded cases: files or folders of JSON lines.
+    #[cfg(feature = "workshop")]
+    Conformance(conformance::Arguments),
+    /// Measure.
+    #[cfg(feature = "workshop")]
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Run recorded cases: files or folders of JSON lines.
+    #[cfg(not(feature = "workshop"))]
+    #[command(disable_help_flag = true)]
+    Conformance(workshop::Rest),
+    /// Measure.
+    #[cfg(not(feature = "workshop"))]
+    #[command(disable_help_flag = true)]
+    Bench(workshop::Rest),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
-        Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Tidy => tidy::run(),
+        #[cfg(feature = "workshop")]
+        Command::Conformance(arguments) => conformance::run(&arguments),
+        #[cfg(feature = "workshop")]
+        Command::Bench(bench) => bench::run(&bench).map(|()| ExitCode::SUCCESS),
+        #[cfg(not(feature = "workshop"))]
+        Command::Conformance(rest) => workshop::run("conformance", &rest),
+        #[cfg(not(feature = "workshop"))]
+        Command::Bench(rest) => workshop::run("bench", &rest),
     }
 }

@@ -1,0 +1,34 @@
+//! `cargo xtask bench …`: how fast, measured beside what could be had at best.
+
+mod matching;
+mod process;
+mod repeat;
+mod store;
+mod sync;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Bench {
+    /// Events matched a second, beside the quamina crate; ten rules beside ten thousand.
+    Match(matching::Arguments),
+    /// Durable steps a second through the store, beside a plain file synced as often.
+    Store(store::Arguments),
+    /// The product sync beside the same requests by a bare loop.
+    Sync(sync::Arguments),
+}
+
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Match(arguments) => matching::run(arguments),
+        Bench::Store(arguments) => store::run(arguments),
+        Bench::Sync(arguments) => sync::run(arguments),
+    }
+}
+
+/// The checkout this program was built from.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).to_owned()
+}

@@ -1,0 +1,277 @@
+//! `cargo xtask bench sync`: the same requests by a bare loop and by Stepbus, in one run, against
+//! the same sandbox process.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use stepbus_sandbox::{Addresses, Recorded};
+
+use super::process::Usage;
+use super::repeat;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    #[arg(long, default_value_t = 5_000)]
+    products: usize,
+
+    /// How often both are run; the median counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+}
+
+const SYNC_KEY: &str = "bench";
+/// Calls in flight to each system: what the example's connections and destinations allow.
+const CONCURRENCY: [(&str, usize); 4] = [("mdm", 64), ("crm", 32), ("erp", 32), ("shop", 32)];
+const DEADLINE: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let binary = build()?;
+    let folder = tempfile::tempdir()?;
+    let recording = folder.path().join("requests.jsonl");
+    let queues = {
+        let sandbox = Sandbox::start(&binary, arguments.products, Some(&recording))?;
+        let data = folder.path().join("recorded");
+        Stepbus::start(&binary, &data, &sandbox)?.sync(arguments.products)?;
+        queues(&sandbox, read(&recording)?)
+    };
+    let requests: usize = queues.iter().map(|queue| queue.len()).sum();
+    println!("{requests} requests for {} products", arguments.products);
+    let sandbox = Sandbox::start(&binary, arguments.products, None)?;
+    let mut rounds = Vec::new();
+    for number in 0..arguments.rounds {
+        let loop_side = bare_loop(&sandbox, &queues)?;
+        let data = folder.path().join(format!("data-{number}"));
+        let engine_side = engine(&binary, &data, &sandbox, arguments.products)?;
+        let ratio = loop_side.seconds / engine_side.seconds;
+        println!("\nround {}", number + 1);
+        loop_side.print("bare loop", arguments.products);
+        engine_side.print("stepbus", arguments.products);
+        println!("ratio       {ratio:.2} of the bare loop");
+        rounds.push(ratio);
+    }
+    rounds.sort_by(f64::total_cmp);
+    println!("\nmedian ratio {:.2} (target 0.5)", rounds[rounds.len() / 2]);
+    Ok(())
+}
+
+/// One side of a round.
+struct Side {
+    seconds: f64,
+    client: Usage,
+    sandbox_cpu: f64,
+}
+
+impl Side {
+    fn print(&self, name: &str, products: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let products = products as f64;
+        println!(
+            "{name:<11} {:>7.0} products/s  {:>6.2} s  {:>6.0} µs of CPU a product  {:>5.0} MiB  \
+             sandbox busy {:.0} % of one core",
+            products / self.seconds,
+            self.seconds,
+            self.client.cpu_seconds * 1e6 / products,
+            self.client.peak_mib,
+            self.sandbox_cpu * 100.0 / self.seconds,
+        );
+        for (thread, seconds) in &self.client.threads {
+            println!("            {:>7.0} µs a product in {thread}", seconds * 1e6 / products);
+        }
+    }
+}
+
+fn bare_loop(sandbox: &Sandbox, queues: &[Vec<Recorded>; 4]) -> Result<Side> {
+    sandbox.control("reset", true)?;
+    let work = CONCURRENCY
+        .iter()
+        .zip(queues)
+        .map(|((system, concurrency), requests)| repeat::Queue {
+            host: sandbox.host(system),
+            concurrency: *concurrency,
+            requests: requests.clone(),
+        })
+        .collect();
+    let before = sandbox.cpu_seconds()?;
+    let used = Usage::of("self")?;
+    let began = Instant::now();
+    repeat::all(work)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let client = Usage::of("self")?.since(&used);
+    Ok(Side { seconds, client, sandbox_cpu: sandbox.cpu_seconds()? - before })
+}
+
+/// The requests by system, in the order they came. A token is asked for by whoever needs one.
+fn queues(sandbox: &Sandbox, requests: Vec<Recorded>) -> [Vec<Recorded>; 4] {
+    let hosts = CONCURRENCY.map(|(system, _)| sandbox.host(system));
+    let mut queues = <[Vec<Recorded>; 4]>::default();
+    for request in requests {
+        if let Some(system) = hosts.iter().position(|host| *host == request.host) {
+            queues[system].push(request);
+        }
+    }
+    queues
+}
+
+fn engine(binary: &Path, data: &Path, sandbox: &Sandbox, products: usize) -> Result<Side> {
+    sandbox.control("reset", true)?;
+    let stepbus = Stepbus::start(binary, data, sandbox)?;
+    let before = sandbox.cpu_seconds()?;
+    let used = stepbus.usage()?;
+    let seconds = stepbus.sync(products)?;
+    let client = stepbus.usage()?.since(&used);
+    let sandbox_cpu = sandbox.cpu_seconds()? - before;
+    let verification = sandbox.control("verify", false)?;
+    if verification["verified"] != true {
+        bail!("the sync went wrong: {verification:#}");
+    }
+    Ok(Side { seconds, client, sandbox_cpu })
+}
+
+fn build() -> Result<PathBuf> {
+    let status = Command::new("cargo").args(["build", "--release", "--package", "stepbus"]).status()?;
+    if !status.success() {
+        bail!("the binary does not build");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| super::root().join("target"), PathBuf::from);
+    Ok(target.join("release/stepbus"))
+}
+
+fn read(recording: &Path) -> Result<Vec<Recorded>> {
+    let text = std::fs::read_to_string(recording)?;
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+struct Sandbox {
+    process: Child,
+    addresses: Addresses,
+}
+
+impl Sandbox {
+    fn start(binary: &Path, products: usize, record: Option<&Path>) -> Result<Sandbox> {
+        let mut command = Command::new(binary);
+        command.args(["sandbox", "--watch-stdin", "--token-seconds", "86400"]);
+        command.args(["--products", &products.to_string()]);
+        if let Some(path) = record {
+            command.arg("--record").arg(path);
+        }
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        let stdout = process.stdout.take().context("no output")?;
+        BufReader::new(stdout).read_line(&mut line)?;
+        Ok(Sandbox { process, addresses: serde_json::from_str(&line)? })
+    }
+
+    fn control(&self, what: &str, post: bool) -> Result<Value> {
+        let url = format!("{}/{what}", self.addresses.control);
+        let mut response =
+            if post { ureq::post(&url).send("{}")? } else { ureq::get(&url).call()? };
+        Ok(response.body_mut().with_config().limit(u64::MAX).read_json()?)
+    }
+
+    fn cpu_seconds(&self) -> Result<f64> {
+        let stats = self.control("stats", false)?;
+        stats["cpu_seconds"].as_f64().context("the sandbox does not tell its CPU time")
+    }
+
+    fn host(&self, system: &str) -> String {
+        let url = match system {
+            "mdm" => &self.addresses.mdm,
+            "crm" => &self.addresses.crm,
+            "erp" => &self.addresses.erp,
+            _ => &self.addresses.shop,
+        };
+        let host = url.trim_start_matches("http://");
+        host.split('/').next().unwrap_or(host).to_owned()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Stepbus {
+    process: Child,
+    public: String,
+    operators: String,
+}
+
+impl Stepbus {
+    fn start(binary: &Path, data: &Path, sandbox: &Sandbox) -> Result<Stepbus> {
+        let project = super::root().join("examples/product-sync/stepbus.yaml");
+        let mut process = Command::new(binary)
+            .args(["serve", "--operators", "127.0.0.1:0", "--public", "127.0.0.1:0", "--log", "warn"])
+            .arg("--data")
+            .arg(data)
+            .arg(project)
+            .envs(sandbox.addresses.environment())
+            .env("SYNC_KEY", SYNC_KEY)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut stderr = BufReader::new(process.stderr.take().context("no output")?);
+        loop {
+            let mut line = String::new();
+            if stderr.read_line(&mut line)? == 0 {
+                bail!("the server did not start");
+            }
+            let Some((_, rest)) = line.split_once("endpoints on ") else {
+                eprint!("{line}");
+                continue;
+            };
+            let (public, rest) = rest.split_once(", operators on ").context("no operators")?;
+            let (operators, _) = rest.split_once(", data in ").context("no data")?;
+            return Ok(Stepbus {
+                process,
+                public: public.to_owned(),
+                operators: operators.to_owned(),
+            });
+        }
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        Usage::of(&self.process.id().to_string())
+    }
+
+    /// Seconds from the call to the moment at which nothing is open.
+    fn sync(&self, products: usize) -> Result<f64> {
+        let began = Instant::now();
+        let url = format!("{}/sync/products", self.public);
+        let mut response = ureq::post(&url).header("x-api-key", SYNC_KEY).send_empty()?;
+        let answer: Value = response.body_mut().read_json()?;
+        let run = answer["run"].as_str().context("no run")?.to_owned();
+        let url = format!("{}/admin/runs/{run}", self.operators);
+        loop {
+            let view: Value = ureq::get(&url).call()?.body_mut().read_json()?;
+            if view["status"] == "COMPLETED" {
+                let seconds = began.elapsed().as_secs_f64();
+                let delivered = view["subscriptions"].as_array().into_iter().flatten();
+                let sum: i64 = delivered
+                    .filter(|line| line["subscription"].as_str().is_some_and(|name| name.starts_with("load-")))
+                    .filter_map(|line| line["delivered"].as_i64())
+                    .sum();
+                if usize::try_from(sum)? != products * 3 {
+                    bail!("{sum} deliveries instead of {}", products * 3);
+                }
+                return Ok(seconds);
+            }
+            if began.elapsed() > DEADLINE {
+                bail!("the sync does not end: {view:#}");
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Stepbus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

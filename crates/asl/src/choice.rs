@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use serde_json::Value;
-use stepbus_expr::{Path, Root, Roots};
+use stepbus_expr::{Path, Roots};
 use stepbus_model::Timestamp;
 
 use crate::definition::fields::{Fields, kind_of};
@@ -11,7 +11,7 @@ use crate::definition::values::timestamp;
 use crate::diagnostic::{At, Problems, closest};
 use crate::expression::Frame;
 use crate::fault::Fault;
-use crate::paths::find;
+use crate::paths::{find, reads};
 
 /// A choice rule's test.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Comparison {
     pub(crate) fn parse(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Comparison> {
         let test = test(fields, true, problems)?;
         let mut context = false;
-        test.for_each_path(&mut |path| context |= *path.root() == Root::Context);
+        test.for_each_path(&mut |path| context |= reads(path, &fields.at, problems));
         Some(Comparison { test, context })
     }
 

@@ -51,6 +51,8 @@ pub(crate) const DUPLICATE_LABEL: &str = "DUPLICATE_LABEL_NAME";
 pub(crate) const INVALID_LABEL: &str = "INVALID_LABEL_NAME";
 pub(crate) const INVALID_RESOURCE: &str = "INVALID_RESOURCE";
 pub(crate) const TOO_DEEP: &str = "TOO_DEEPLY_NESTED";
+/// Ours: AWS lets the execution find out.
+pub(crate) const UNASSIGNED: &str = "UNASSIGNED_VARIABLE";
 pub(crate) const NO_DOLLAR: &str = "NO_DOLLAR";
 pub(crate) const PASS_RESULT_IS_STATIC: &str = "PASS_RESULT_IS_STATIC";
 
@@ -76,6 +78,14 @@ impl At {
         At { pointer: join(&self.pointer, index), location: format!("{}[{index}]", self.location) }
     }
 
+    /// The place at an RFC 6901 pointer from here.
+    pub(crate) fn inside(&self, pointer: &str) -> At {
+        At {
+            pointer: format!("{}{pointer}", self.pointer),
+            location: format!("{}{pointer}", self.location),
+        }
+    }
+
     /// `/` for the root.
     fn shown(&self) -> String {
         if self.location.is_empty() { "/".to_owned() } else { self.location.clone() }
@@ -87,11 +97,17 @@ impl At {
 pub(crate) struct Problems<'d> {
     document: &'d Document,
     pub(crate) found: Vec<Diagnostic>,
+    /// Variables that expressions read, and where, until it is known who assigns them.
+    pub(crate) variables_read: Vec<(String, At)>,
 }
 
 impl<'d> Problems<'d> {
     pub(crate) fn new(document: &'d Document) -> Self {
-        Problems { document, found: Vec::new() }
+        Problems { document, found: Vec::new(), variables_read: Vec::new() }
+    }
+
+    pub(crate) fn reads(&mut self, variable: &str, at: &At) {
+        self.variables_read.push((variable.to_owned(), at.clone()));
     }
 
     pub(crate) fn schema(&mut self, at: &At, message: impl Into<String>) -> &mut Diagnostic {
@@ -154,8 +170,10 @@ pub(crate) fn closest<'k>(
     let lower = written.to_lowercase();
     known
         .into_iter()
+        .filter(|name| *name != written)
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
+        .filter(|(distance, name)| *distance <= name.chars().count().div_ceil(4).min(3))
+        .filter(|(_, name)| name.chars().count() > 2)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

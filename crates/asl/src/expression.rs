@@ -37,15 +37,18 @@ pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Op
         }
         Ok(template) => {
             let mut context = false;
-            template.for_each_expression(&mut |_, expression| context |= reads_context(expression));
+            template.for_each_expression(&mut |pointer, expression| {
+                context |= reads_context(expression);
+                let at = at.inside(pointer);
+                for variable in expression.variables().filter(|name| *name != "states") {
+                    problems.reads(variable, &at);
+                }
+            });
             Some(Expression::Jsonata { template, context })
         }
         Err(errors) => {
             for (pointer, error) in errors {
-                let at = At {
-                    pointer: format!("{}{pointer}", at.pointer),
-                    location: format!("{}{pointer}", at.location),
-                };
+                let at = at.inside(&pointer);
                 // The expression starts after `{%` and the space that mostly follows it.
                 let inside = value.pointer(&pointer).and_then(Value::as_str).unwrap_or_default();
                 let open = inside

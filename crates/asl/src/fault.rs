@@ -61,13 +61,25 @@ impl Fault {
 
     /// A JSONata expression that failed.
     pub(crate) fn query(error: &EvalError, field: &str) -> Fault {
-        let field = format!("{field}{}", error.pointer.as_deref().unwrap_or_default());
+        let field = format!("{field}{}", location_of(error.pointer.as_deref().unwrap_or_default()));
         let cause = format!(
             "The JSONata expression '{}' specified for the field '{field}' {}",
             error.expression,
             error.what()
         );
         Fault::evaluation(cause, Some(&field))
+    }
+
+    /// The same fault of a field that is part of another, as `Choices[1]/`.
+    pub(crate) fn within(mut self, part: &str) -> Fault {
+        if let FaultKind::Evaluation { location: Some(location) } = &mut self.kind {
+            let whole = format!("{part}{location}");
+            if let Some(cause) = &mut self.failure.cause {
+                *cause = cause.replacen(&format!("'{location}'"), &format!("'{whole}'"), 1);
+            }
+            *location = whole;
+        }
+        self
     }
 
     /// A JSONata field whose value is not of the type the field needs.
@@ -77,4 +89,17 @@ impl Fault {
         );
         Fault::evaluation(cause, Some(field))
     }
+}
+
+/// An RFC 6901 pointer as AWS writes it: `/a/0` is `/a[0]`.
+fn location_of(pointer: &str) -> String {
+    pointer.split('/').skip(1).fold(String::new(), |mut location, token| {
+        if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
+            location.push_str(&format!("[{token}]"));
+        } else {
+            location.push('/');
+            location.push_str(&token.replace("~1", "/").replace("~0", "~"));
+        }
+        location
+    })
 }

@@ -45,7 +45,7 @@ impl PathExpression {
             }
         };
         let mut context = false;
-        source.for_each_path(&mut |path| context |= *path.root() == Root::Context);
+        source.for_each_path(&mut |path| context |= reads(path, at, problems));
         Some(PathExpression { source, context })
     }
 
@@ -67,6 +67,14 @@ impl PathExpression {
             source => source.eval(roots, frame.env).map(Arc::new).map_err(|error| fault(&error)),
         })
     }
+}
+
+/// Whether the path reads the context object. A variable it reads is written down.
+pub(crate) fn reads(path: &Path, at: &At, problems: &mut Problems<'_>) -> bool {
+    if let Root::Variable(name) = path.root() {
+        problems.reads(name, at);
+    }
+    *path.root() == Root::Context
 }
 
 /// What a path leads to; none when it leads nowhere.
@@ -101,7 +109,7 @@ impl Payload {
         match PayloadTemplate::compile(value) {
             Ok(template) => {
                 let mut context = false;
-                template.for_each_path(&mut |path| context |= *path.root() == Root::Context);
+                template.for_each_path(&mut |path| context |= reads(path, at, problems));
                 Some(Payload { template, context })
             }
             Err(found) => {

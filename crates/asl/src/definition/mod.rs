@@ -19,7 +19,9 @@ use stepbus_document::Document;
 use self::fields::{Fields, In, Known};
 use self::flow::Flow;
 use self::model::{DataFlow, Kind, Language, State, StateId, Target};
-use crate::diagnostic::{At, DUPLICATE_STATE, Diagnostic, INVALID_STATE_NAME, Problems, TOO_DEEP};
+use crate::diagnostic::{
+    At, DUPLICATE_STATE, Diagnostic, INVALID_STATE_NAME, Problems, TOO_DEEP, UNASSIGNED,
+};
 use crate::io::WorkflowType;
 
 /// Machines inside one another. Each level is a frame of a few recursive functions.
@@ -84,6 +86,8 @@ pub(crate) struct Builder<'d> {
     names: HashSet<String>,
     pub(crate) labels: HashSet<String>,
     depth: usize,
+    /// Variables assigned in the machine that is being read.
+    pub(crate) assigned: HashSet<String>,
     /// A state that stands alone may name any Next.
     pub(crate) alone: bool,
 }
@@ -98,6 +102,7 @@ impl<'d> Builder<'d> {
             names: HashSet::new(),
             labels: HashSet::new(),
             depth: 0,
+            assigned: HashSet::new(),
             alone: false,
         }
     }
@@ -119,9 +124,21 @@ impl<'d> Builder<'d> {
             self.problems.schema(&fields.at("Version"), "Value is not valid. Expected '1.0'");
         }
         let timeout_seconds = fields.whole("TimeoutSeconds", 1, MAX_SECONDS, &mut self.problems);
-        let start = self.machine(&fields)?;
+        let start = self.machine(&fields);
+        self.unassigned(0);
+        let start = start?;
         let comment = fields.get("Comment").and_then(Value::as_str).map(str::to_owned);
         Some(Parsed { states: self.finish()?, start, timeout_seconds, comment })
+    }
+
+    /// Warns of variables that are read where nothing assigns them.
+    fn unassigned(&mut self, known: usize) {
+        for (name, at) in self.problems.variables_read.split_off(known) {
+            let message = format!("Variable '{name}' is not assigned in this scope");
+            self.problems
+                .warning(UNASSIGNED, &at, message)
+                .hint(format!("assign it before, as `Assign: {{ {name}: … }}`"));
+        }
     }
 
     fn lone_state(&mut self, name: &str, value: &Value, at: &At) -> Option<Parsed> {
@@ -188,7 +205,10 @@ impl<'d> Builder<'d> {
         fields.check(PROCESSOR, &["StartAt", "States"], self.language, &mut self.problems);
         let outer_states = std::mem::take(&mut self.states);
         let outer_type = std::mem::replace(&mut self.workflow_type, execution_type);
+        let known = self.problems.variables_read.len();
         let start = self.machine(fields);
+        // Children are executions of their own, which see no variables of the map's.
+        self.unassigned(known);
         self.workflow_type = outer_type;
         let states = std::mem::replace(&mut self.states, outer_states);
         let states = states.into_iter().collect::<Option<Vec<_>>>()?;
@@ -211,10 +231,16 @@ impl<'d> Builder<'d> {
         let ids = self.reserve(&states);
         let mut flow = Flow::new(states.at.clone(), ids.iter().map(|(name, id)| (*name, *id)));
         self.depth += 1;
+        let outer = std::mem::take(&mut self.assigned);
+        let known = self.problems.variables_read.len();
         for (name, value) in states.map {
             let at = states.at.field(name);
             self.state(ids[name.as_str()], name, value, &at, &mut flow);
         }
+        let assigned = std::mem::replace(&mut self.assigned, outer);
+        let read = self.problems.variables_read.split_off(known);
+        let left = read.into_iter().filter(|(name, _)| !assigned.contains(name));
+        self.problems.variables_read.extend(left);
         self.depth -= 1;
         let start = start.and_then(|name| {
             let id = flow.target(name);

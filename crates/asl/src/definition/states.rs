@@ -138,21 +138,23 @@ impl Builder<'_> {
         let fields = Fields::of(value, at.clone(), &mut self.problems)?;
         let language = self.state_language(&fields);
         fields.text("Comment", &mut self.problems);
-        let kind = self.kind(id, &fields, language, flow)?;
         let scope = Scope { language };
-        let data = self.data_flow(&fields, &kind, scope);
-        let (retry, catch) = match kind {
-            Kind::Task(_) | Kind::Parallel { .. } | Kind::Map(_) => {
+        let state_type = self.state_type(&fields)?;
+        // Whatever is wrong with the rest, all of it is read, so that all of it is told.
+        let kind = self.kind(id, state_type, &fields, scope, flow);
+        let data = self.data_flow(&fields, state_type, scope);
+        let (retry, catch) = match state_type {
+            "Task" | "Parallel" | "Map" => {
                 (self.retriers(&fields, scope), self.catchers(id, &fields, scope, flow))
             }
             _ => (Vec::new(), Vec::new()),
         };
-        let next = self.next(id, &fields, &kind, flow);
+        let next = self.next(id, &fields, state_type, flow);
         Some(State {
             name: Arc::from(name),
             pointer: at.pointer.clone(),
             language,
-            kind,
+            kind: kind?,
             next,
             data,
             retry,
@@ -170,39 +172,44 @@ impl Builder<'_> {
         language
     }
 
-    fn kind(
-        &mut self,
-        id: StateId,
-        fields: &Fields<'_>,
-        language: Language,
-        flow: &mut Flow,
-    ) -> Option<Kind> {
+    fn state_type(&mut self, fields: &Fields<'_>) -> Option<&'static str> {
         if !fields.has("Type") {
             self.problems.schema(&fields.at, "These fields are required: [Type]");
             return None;
         }
-        let scope = Scope { language };
-        match fields.text("Type", &mut self.problems)? {
-            "Pass" => Some(self.pass(fields, language)),
+        let written = fields.text("Type", &mut self.problems)?;
+        let known = TYPES.iter().copied().find(|known| *known == written);
+        if known.is_none() {
+            let message = format!("Value is not valid. Expected one of [{}]", TYPES.join(", "));
+            let problem = self.problems.schema(&fields.at("Type"), message);
+            problem.hint = closest(written, TYPES.iter().copied())
+                .map(|near| format!("unknown Type `{written}`; did you mean `{near}`?"));
+        }
+        known
+    }
+
+    fn kind(
+        &mut self,
+        id: StateId,
+        state_type: &str,
+        fields: &Fields<'_>,
+        scope: Scope,
+        flow: &mut Flow,
+    ) -> Option<Kind> {
+        match state_type {
+            "Pass" => Some(self.pass(fields, scope.language)),
             "Task" => self.task(fields, scope),
             "Choice" => {
-                fields.check(CHOICE, &["Choices"], language, &mut self.problems);
+                fields.check(CHOICE, &["Choices"], scope.language, &mut self.problems);
                 self.choice(id, fields, scope, flow)
             }
             "Wait" => self.wait(fields, scope),
-            "Succeed" => {
-                fields.check(SUCCEED, &[], language, &mut self.problems);
-                Some(Kind::Succeed)
-            }
             "Fail" => Some(self.fail(fields, scope)),
-            "Parallel" => self.parallel(fields, language),
+            "Parallel" => self.parallel(fields, scope.language),
             "Map" => self.map(fields, scope),
-            other => {
-                let message = format!("Value is not valid. Expected one of [{}]", TYPES.join(", "));
-                let problem = self.problems.schema(&fields.at("Type"), message);
-                problem.hint = closest(other, TYPES.iter().copied())
-                    .map(|near| format!("unknown Type `{other}`; did you mean `{near}`?"));
-                None
+            _ => {
+                fields.check(SUCCEED, &[], scope.language, &mut self.problems);
+                Some(Kind::Succeed)
             }
         }
     }
@@ -224,9 +231,7 @@ impl Builder<'_> {
         fields.check(TASK, &["Resource"], scope.language, &mut self.problems);
         let timeout = self.seconds("TimeoutSeconds", fields, scope);
         let heartbeat = self.seconds("HeartbeatSeconds", fields, scope);
-        let text = fields.text("Resource", &mut self.problems)?;
-        let at = fields.at("Resource");
-        let resource = resource::parse(text, &at, self.workflow_type, &mut self.problems)?;
+        let credentials = self.payload("Credentials", fields, scope);
         if let (Some(Value::Number(timeout)), Some(Value::Number(heartbeat))) =
             (fields.get("TimeoutSeconds"), fields.get("HeartbeatSeconds"))
             && heartbeat.as_f64() >= timeout.as_f64()
@@ -234,7 +239,9 @@ impl Builder<'_> {
             let message = "HeartbeatSeconds must be smaller than TimeoutSeconds";
             self.problems.schema(&fields.at("HeartbeatSeconds"), message);
         }
-        let credentials = self.payload("Credentials", fields, scope);
+        let text = fields.text("Resource", &mut self.problems)?;
+        let at = fields.at("Resource");
+        let resource = resource::parse(text, &at, self.workflow_type, &mut self.problems)?;
         Some(Kind::Task(Box::new(Task { timeout, heartbeat, credentials, ..resource })))
     }
 
@@ -275,10 +282,16 @@ impl Builder<'_> {
         Some(Kind::Parallel { branches: starts.into_iter().collect::<Option<Vec<_>>>()? })
     }
 
-    fn next(&mut self, id: StateId, fields: &Fields<'_>, kind: &Kind, flow: &mut Flow) -> Target {
-        match kind {
-            Kind::Choice(_) => return Target::End,
-            Kind::Succeed | Kind::Fail { .. } => {
+    fn next(
+        &mut self,
+        id: StateId,
+        fields: &Fields<'_>,
+        state_type: &str,
+        flow: &mut Flow,
+    ) -> Target {
+        match state_type {
+            "Choice" => return Target::End,
+            "Succeed" | "Fail" => {
                 flow.end();
                 return Target::End;
             }
@@ -339,19 +352,17 @@ impl Builder<'_> {
         }
     }
 
-    fn data_flow(&mut self, fields: &Fields<'_>, kind: &Kind, scope: Scope) -> DataFlow {
-        let assign = match kind {
-            Kind::Succeed | Kind::Fail { .. } => None,
-            _ => self.assign(fields, scope),
-        };
-        if matches!(kind, Kind::Fail { .. }) {
+    fn data_flow(&mut self, fields: &Fields<'_>, state_type: &str, scope: Scope) -> DataFlow {
+        if state_type == "Fail" {
             return DataFlow::default();
         }
-        let arguments = match (kind, scope.language) {
-            (Kind::Task(_) | Kind::Parallel { .. }, Language::Jsonata) => {
-                self.payload("Arguments", fields, scope)
-            }
-            (Kind::Task(_) | Kind::Parallel { .. } | Kind::Pass { .. }, Language::JsonPath) => {
+        let assign = match state_type {
+            "Succeed" => None,
+            _ => self.assign(fields, scope),
+        };
+        let arguments = match (state_type, scope.language) {
+            ("Task" | "Parallel", Language::Jsonata) => self.payload("Arguments", fields, scope),
+            ("Task" | "Parallel" | "Pass", Language::JsonPath) => {
                 self.payload("Parameters", fields, scope)
             }
             _ => None,

@@ -48,6 +48,7 @@ impl Builder<'_> {
                 Language::Jsonata => name,
             };
             check_variable(variable, &object.at.field(name), &mut self.problems);
+            self.assigned.insert(variable.to_owned());
         }
         self.payload("Assign", fields, scope)
     }

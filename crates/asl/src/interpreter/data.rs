@@ -188,7 +188,11 @@ impl Run<'_> {
         if output.is_none() && assign.is_none() {
             return Ok(Leaving { output: result, assigned: None });
         }
-        let seen = Seen { result: Some(&result), ..Seen::default() };
+        let has_result = matches!(
+            self.program.state(thread.state).kind,
+            Kind::Task(_) | Kind::Parallel { .. } | Kind::Map(_)
+        );
+        let seen = Seen { result: has_result.then_some(&*result), ..Seen::default() };
         let (output, assigned) =
             self.with_frame(thread, Point::After, &thread.input, seen, |frame| {
                 let assigned = assign.map(|assign| assign.eval("Assign", frame)).transpose()?;

@@ -36,7 +36,8 @@ impl Run<'_> {
         let Some(index) = index else { return Flow::Failed(failure) };
         let catcher = &state.catch[index];
         self.note_error("catchIndex", index);
-        match self.catch(thread, state, catcher, &failure) {
+        let caught = self.catch(thread, state, catcher, &failure);
+        match caught.map_err(|fault| fault.within(&format!("Catch[{index}]/"))) {
             Ok(flow) => {
                 if forks {
                     self.drop_children(id);

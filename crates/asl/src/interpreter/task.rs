@@ -155,6 +155,12 @@ impl Run<'_> {
         thread: &mut Thread,
         kind: FaultKind,
     ) -> Flow {
+        if let Activity::Task(open) = &mut thread.activity {
+            match kind {
+                FaultKind::Heartbeat => open.heartbeat_at = None,
+                _ => open.timeout_at = None,
+            }
+        }
         self.clear_task_timers(thread);
         let task = TaskId { visit: thread.visit, attempt: thread.attempt };
         self.commands.push(Command::CancelTask { task });

@@ -121,25 +121,30 @@ impl Run<'_> {
         let matched = self.with_frame(thread, Point::Before, &input, seen, |frame| {
             for (index, rule) in choice.rules.iter().enumerate() {
                 if holds(rule, index, frame)? {
-                    return Ok(Some(rule));
+                    return Ok(Some((index, rule)));
                 }
             }
             Ok::<_, Fault>(None)
         })?;
-        let (target, own) = match (matched, choice.default) {
-            (Some(rule), _) => (rule.next, Some((rule.output.as_ref(), rule.assign.as_ref()))),
-            (None, Some(default)) => (default, None),
+        let (target, leaving) = match (matched, choice.default) {
+            (Some((index, rule)), _) => {
+                let leaving = match state.language {
+                    Language::Jsonata => {
+                        let own = (rule.output.as_ref(), rule.assign.as_ref());
+                        self.jsonata_leaving(thread, own, input)
+                    }
+                    Language::JsonPath => {
+                        self.path_choice_leaving(thread, state, rule.assign.as_ref(), input)
+                    }
+                };
+                let leaving = leaving.map_err(|fault| fault.within(&format!("Choices[{index}]/")));
+                (rule.next, leaving?)
+            }
+            (None, Some(default)) => (default, self.leaving(thread, state, input)?),
             (None, None) => {
                 let cause = "Failed to transition out of the state. The state does not point to a next state.";
                 return Err(Fault::named(NO_CHOICE, cause));
             }
-        };
-        let leaving = match (own, state.language) {
-            (Some(own), Language::Jsonata) => self.jsonata_leaving(thread, own, input)?,
-            (Some((_, assign)), Language::JsonPath) => {
-                self.path_choice_leaving(thread, state, assign, input)?
-            }
-            (None, _) => self.leaving(thread, state, input)?,
         };
         self.leave(thread, leaving, Target::State(target))
     }

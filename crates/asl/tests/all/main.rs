@@ -1,0 +1,12 @@
+//! Workflows run from their text to their end, with answers given by hand.
+
+mod definitions;
+mod errors;
+mod forks;
+mod histories;
+mod maps;
+mod paths;
+mod properties;
+mod states;
+mod support;
+mod test_state;

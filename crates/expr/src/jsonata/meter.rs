@@ -26,6 +26,10 @@ pub(super) const SPAN: &str = "\u{1}span";
 pub(super) const BIND: &str = "\u{1}bind";
 pub(super) const FOLD: &str = "\u{1}fold";
 pub(super) const WALK: &str = "\u{1}walk";
+pub(super) const COPY: &str = "\u{1}copy";
+pub(super) const PAIRS: &str = "\u{1}pairs";
+pub(super) const INTO: &str = "\u{1}into";
+pub(super) const PUT: &str = "\u{1}put";
 
 /// Segments of a path given to [`WALK`]; a name stands for itself after [`NAME`].
 pub(super) const NAME: char = 'n';
@@ -47,18 +51,22 @@ pub(super) struct Meter {
     longest: usize,
     /// What each pass costs on top, for data that functions made by `$f(?, $data)` carry.
     carried: Cell<u64>,
+    /// Into how many places the calls being evaluated put a text.
+    places: RefCell<Vec<u64>>,
     /// Sizes of arrays and objects by address. The values are kept, so an address stays theirs.
     sizes: RefCell<HashMap<usize, (JValue, u64)>>,
 }
 
 impl Meter {
-    pub(super) fn new(limits: EvalLimits) -> Rc<Meter> {
+    /// `carried` is what each pass costs from the start.
+    pub(super) fn new(limits: EvalLimits, carried: u64) -> Rc<Meter> {
         Rc::new(Meter {
             left: Cell::new(limits.steps),
             allowed: limits.steps,
-            largest: (limits.bytes as u64).saturating_mul(2),
+            largest: limits.bytes as u64 / 2,
             longest: limits.sequence,
-            carried: Cell::new(0),
+            carried: Cell::new(carried),
+            places: RefCell::default(),
             sizes: RefCell::default(),
         })
     }
@@ -69,7 +77,7 @@ impl Meter {
         evaluator: &mut Evaluator,
     ) -> Result<(), EvaluatorError> {
         type Charge = fn(&Meter, &[JValue]) -> HostFnResult;
-        let functions: [(&str, Charge); 8] = [
+        let functions: [(&str, Charge); 12] = [
             (TICK, Meter::tick),
             (KEEP, Meter::keep),
             (PASS, Meter::pass),
@@ -78,6 +86,10 @@ impl Meter {
             (BIND, Meter::bind),
             (FOLD, Meter::fold),
             (WALK, Meter::walk),
+            (COPY, Meter::copy),
+            (PAIRS, Meter::pairs),
+            (INTO, Meter::into),
+            (PUT, Meter::put),
         ];
         for (name, charge) in functions {
             let meter = Rc::clone(self);
@@ -123,6 +135,13 @@ impl Meter {
         Ok(value)
     }
 
+    /// A value's items become items of an array.
+    fn copy(&self, args: &[JValue]) -> HostFnResult {
+        let value = first(args);
+        self.charge(1 + breadth(&value))?;
+        Ok(value)
+    }
+
     /// A value is read from end to end.
     fn read(&self, args: &[JValue]) -> HostFnResult {
         let value = first(args);
@@ -154,6 +173,37 @@ impl Meter {
         let value = first(args);
         let size = self.size(&value)?;
         self.charge(size.saturating_mul(1 + breadth(&value)))?;
+        Ok(value)
+    }
+
+    /// The items of a list are compared each with each; most differ at once.
+    fn pairs(&self, args: &[JValue]) -> HostFnResult {
+        let breadth = args.first().map_or(0, breadth);
+        self.charge(breadth.saturating_mul(breadth) / 16)?;
+        self.read(args)
+    }
+
+    /// A text will be put into a value, at any of its places.
+    fn into(&self, args: &[JValue]) -> HostFnResult {
+        let places = match args.first() {
+            Some(JValue::String(text)) => text.len() as u64,
+            Some(value) => breadth(value),
+            None => 0,
+        };
+        self.places.borrow_mut().push(places);
+        self.read(args)
+    }
+
+    /// The text that [`Meter::into`] speaks of.
+    fn put(&self, args: &[JValue]) -> HostFnResult {
+        let places = self.places.borrow_mut().pop().unwrap_or(0);
+        let value = self.read(args)?;
+        let bytes = value.as_str().map_or(0, str::len) as u64;
+        let units = places.saturating_mul(bytes) / 8;
+        if units > self.largest {
+            return Err(limit(format!("A value grows larger than {} units", self.largest)));
+        }
+        self.charge(units)?;
         Ok(value)
     }
 

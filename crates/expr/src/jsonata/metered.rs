@@ -4,7 +4,9 @@ use jsonata_core::ast::{AstNode, BinaryOp, PathStep, Stage, UnaryOp};
 use jsonata_core::value::with_stack;
 
 use super::functions;
-use super::meter::{BELOW, BIND, FOLD, INDEX, KEEP, NAME, PASS, READ, SPAN, TICK, WALK};
+use super::meter::{
+    BELOW, BIND, COPY, FOLD, INDEX, INTO, KEEP, NAME, PAIRS, PASS, PUT, READ, SPAN, TICK, WALK,
+};
 
 /// A copy of `node` that charges for its work.
 pub(super) fn metered(node: &AstNode) -> AstNode {
@@ -30,9 +32,9 @@ pub(super) fn metered(node: &AstNode) -> AstNode {
             signature: signature.clone(),
             thunk: *thunk,
         },
-        AstNode::Array(items) => AstNode::Array(all(items)),
+        AstNode::Array(items) => AstNode::Array(items.iter().map(item).collect()),
         AstNode::Block(items) => AstNode::Block(all(items)),
-        AstNode::ArrayGroup(items) => AstNode::ArrayGroup(all(items)),
+        AstNode::ArrayGroup(items) => AstNode::ArrayGroup(items.iter().map(item).collect()),
         AstNode::Object(pairs) => AstNode::Object(pairs_of(pairs)),
         AstNode::ObjectTransform { input, pattern } => AstNode::ObjectTransform {
             input: Box::new(uncharged(input)),
@@ -85,6 +87,18 @@ fn after(charge: AstNode, node: AstNode) -> AstNode {
         condition: Box::new(charge),
         then_branch: Box::new(node),
         else_branch: None,
+    }
+}
+
+/// An item of an array, into which a sequence is copied. An array in an array stays one, and the
+/// evaluator knows it by its tree.
+fn item(node: &AstNode) -> AstNode {
+    match node {
+        AstNode::Array(_)
+        | AstNode::ArrayGroup(_)
+        | AstNode::Binary { op: BinaryOp::Range, .. } => metered(node),
+        node if is_literal(node) => node.clone(),
+        node => call(COPY, vec![metered(node)]),
     }
 }
 
@@ -160,15 +174,29 @@ fn arguments(name: &str, args: &[AstNode]) -> Vec<AstNode> {
         name,
         "map" | "filter" | "reduce" | "single" | "sift" | "each" | "sort" | "match" | "replace"
     );
+    let put = match (name, args.len()) {
+        ("join", 2) => Some(1),
+        ("replace", 3..) => Some(2),
+        _ => None,
+    };
     let folds = name == "reduce" && !matches!(args.get(1), Some(AstNode::Lambda { .. }));
     args.iter()
         .enumerate()
         .map(|(index, arg)| match arg {
+            AstNode::Lambda { params, body, signature, thunk: _ } if put == Some(index) => {
+                // Each replacement is copied, so each is read.
+                let body = after(call(TICK, Vec::new()), call(READ, vec![metered(body)]));
+                let (params, signature) = (params.clone(), signature.clone());
+                AstNode::Lambda { params, body: Box::new(body), signature, thunk: false }
+            }
+            arg if !partial && put == Some(index) => call(PUT, vec![metered(arg)]),
+            arg if !partial && put.is_some_and(|_| index == 0) => call(INTO, vec![metered(arg)]),
             AstNode::Placeholder | AstNode::Lambda { .. } | AstNode::Regex { .. } => metered(arg),
             // The evaluator looks at the tree of a function that is an argument.
             AstNode::Variable(_) | AstNode::Function { .. } if higher && index > 0 => metered(arg),
             AstNode::Variable(name) if functions::is_function(name) => arg.clone(),
             arg if partial => call(BIND, vec![metered(arg)]),
+            arg if name == "distinct" => call(PAIRS, vec![metered(arg)]),
             arg if folds && index == 0 => call(FOLD, vec![metered(arg)]),
             arg => whole(arg),
         })
@@ -231,6 +259,12 @@ fn step(step: &PathStep) -> PathStep {
             AstNode::FunctionApplication(Box::new(body(inner, step.inner_tuple)))
         }
         AstNode::Block(_) => body(&step.node, true),
+        // `[]` after a call keeps what the call gave, before a guard would unwrap it.
+        AstNode::Function { .. } | AstNode::Call { .. } | AstNode::Conditional { .. }
+            if step.stages.is_empty() =>
+        {
+            body(&step.node, false)
+        }
         node => uncharged(node),
     };
     let stages = step

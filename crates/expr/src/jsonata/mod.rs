@@ -7,14 +7,17 @@ mod convert;
 mod cost;
 mod error;
 mod functions;
+mod guard;
 mod meter;
 mod metered;
 mod names;
+mod regexes;
 mod scope;
 mod template;
 mod tree;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use jsonata_core::ast::AstNode;
@@ -54,6 +57,9 @@ struct Compiled {
     names: Names,
     /// Functions of ours that the evaluator needs for it.
     functions: Vec<String>,
+    guards: Vec<String>,
+    /// Steps that compiling its regular expressions once takes.
+    regexes: u64,
     /// Set when the expression is `$name.member.member…` and nothing else.
     plain: Option<(String, Vec<String>)>,
 }
@@ -70,14 +76,17 @@ impl Jsonata {
                 source.len()
             )));
         }
-        let tree = parser::parse(source).map_err(|error| parse_error(&error))?;
+        let mut tree = parser::parse(source).map_err(|error| parse_error(&error))?;
         let names = Names::of(&tree);
+        let regexes = regexes::steps(&tree)?;
         let functions =
             names.mentioned.keys().filter(|name| functions::is_ours(name)).cloned().collect();
         let plain = plain_path(&tree);
         let source = source.to_owned();
+        let guards = guard::guard(&mut tree, &|name| names.bound.contains(name));
         let (cost, metered) = (cost::bound(&tree), OnceLock::new());
-        let compiled = Compiled { source, tree, cost, metered, names, functions, plain };
+        let compiled =
+            Compiled { source, tree, cost, metered, names, functions, guards, regexes, plain };
         Ok(Jsonata { compiled: Arc::new(compiled) })
     }
 
@@ -105,7 +114,11 @@ impl Jsonata {
             }
         }
         let limits = scope.limits;
-        let result = self.evaluate(scope).map_err(|error| self.thrown(&error))?;
+        // The evaluator is guarded where it is known to panic. Should it do so elsewhere, one
+        // expression fails instead of its thread; nothing of the evaluator outlives the call.
+        let result = catch_unwind(AssertUnwindSafe(|| self.evaluate(scope)))
+            .map_err(|_| self.broken())?
+            .map_err(|error| self.thrown(&error))?;
         let mut room = Room { bytes: limits.bytes, depth: limits.result_depth };
         from_evaluator(&result, &mut room).map_err(|reason| self.no_json(reason, limits))
     }
@@ -126,11 +139,12 @@ impl Jsonata {
         for name in &self.compiled.functions {
             functions::register(&mut evaluator, name, scope)?;
         }
+        guard::install(&mut evaluator, &self.compiled.guards, scope.limits)?;
         let root = scope.root();
         if self.is_cheap(scope) {
             return evaluator.evaluate(&self.compiled.tree, &root);
         }
-        Meter::new(scope.limits).install(&mut evaluator)?;
+        Meter::new(scope.limits, self.compiled.regexes).install(&mut evaluator)?;
         let tree = self.compiled.metered.get_or_init(|| metered::metered(&self.compiled.tree));
         evaluator.evaluate(tree, &root)
     }
@@ -144,6 +158,11 @@ impl Jsonata {
 
     fn fail(&self, kind: EvalErrorKind) -> EvalError {
         EvalError { kind, expression: self.compiled.source.clone(), pointer: None }
+    }
+
+    fn broken(&self) -> EvalError {
+        let message = "The evaluator broke off: this expression cannot be evaluated".to_owned();
+        self.fail(EvalErrorKind::Limit { code: None, message })
     }
 
     fn thrown(&self, error: &EvaluatorError) -> EvalError {

@@ -33,6 +33,8 @@ impl Need {
 pub(crate) struct Names {
     /// Every name written with `$`, bound inside the expression or not.
     pub(crate) mentioned: BTreeMap<String, Need>,
+    /// Names that something inside the expression binds.
+    pub(crate) bound: BTreeSet<String>,
     /// Variables that nothing inside the expression binds and that are no function's name.
     pub(crate) free: BTreeSet<String>,
 }
@@ -64,6 +66,7 @@ impl<'a> Walk<'a> {
             AstNode::Lambda { params, body, .. } => {
                 let outside = self.bound.len();
                 self.bound.extend(params.iter().map(String::as_str));
+                self.names.bound.extend(params.iter().cloned());
                 self.node(body);
                 self.bound.truncate(outside);
             }
@@ -76,6 +79,7 @@ impl<'a> Walk<'a> {
                 if let AstNode::Variable(name) = &**lhs {
                     self.mention(name, None);
                     self.bound.push(name);
+                    self.names.bound.insert(name.clone());
                 }
                 if early {
                     self.node(rhs);
@@ -103,6 +107,7 @@ impl<'a> Walk<'a> {
             }
             self.bound.extend(step.focus.as_deref());
             self.bound.extend(step.index_var.as_deref());
+            self.names.bound.extend(step.focus.iter().chain(&step.index_var).cloned());
             for stage in &step.stages {
                 match stage {
                     jsonata_core::ast::Stage::Filter(predicate) => self.node(predicate),

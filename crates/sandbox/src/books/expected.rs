@@ -234,19 +234,13 @@ impl Product {
                 self.text(name).map(|value| json!({ "name": name, "option": value }))
             })
             .collect();
-        let translations: Vec<Value> = self
-            .descriptions
-            .iter()
-            .filter(|(language, _)| *language != "en")
-            .map(|(language, text)| json!({ "lang": language, "text": text }))
-            .collect();
         json!({
             "sku": self.sku,
             "name": self.name,
             "status": if self.finished { "publish" } else { "draft" },
             "regular_price": self.price.map_or_else(String::new, |price| price.to_string()),
             "description": self.descriptions.get("en").map_or("", String::as_str),
-            "translations": translations,
+            "translations": self.descriptions,
             "categories": self.categories,
             "attributes": options,
             "version": self.version,

@@ -45,9 +45,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if cfg!(debug_assertions) {
-        eprintln!(
-            "built for debugging: for figures run cargo run --release -p xtask -- bench store"
-        );
+        eprintln!("built for debugging: what this prints says nothing of a release");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut parts = vec![("empty database", 0)];

@@ -9,14 +9,14 @@ use super::vars::Unfilled;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     Error,
     Warning,
 }
 
 /// One thing that is wrong, or, as a warning, probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     pub severity: Severity,
     pub file: PathBuf,
     /// None when the file as a whole is meant, as when it is not there.

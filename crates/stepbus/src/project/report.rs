@@ -11,7 +11,7 @@ const EXCERPT: usize = 120;
 
 /// One block a problem: place and message, the line with a mark under the place, the hint.
 #[must_use]
-pub fn render(problems: &[Problem]) -> String {
+pub(crate) fn render(problems: &[Problem]) -> String {
     let mut out = String::new();
     for problem in problems {
         one(problem, &mut out);
@@ -65,7 +65,7 @@ fn visible(text: &str) -> String {
 
 /// An array of objects: severity, file, line, column, location, message, hint.
 #[must_use]
-pub fn to_json(problems: &[Problem]) -> Value {
+pub(crate) fn to_json(problems: &[Problem]) -> Value {
     let object = |problem: &Problem| {
         json!({
             "severity": problem.severity,

@@ -8,7 +8,7 @@ use super::shape::{Inline, Object, Shape, Text};
 
 /// For editors: what a project file may hold, with a sentence on each field.
 #[must_use]
-pub fn schema() -> Value {
+pub(crate) fn schema() -> Value {
     let mut schema = object(&PROJECT);
     schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
     schema.insert("title".into(), "Stepbus project file".into());

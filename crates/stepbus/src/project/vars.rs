@@ -9,7 +9,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// Where `${VAR}` takes its values from.
 #[derive(Clone, Default)]
-pub struct Vars {
+pub(crate) struct Vars {
     own: BTreeMap<String, String>,
     environment: bool,
     pub(super) open: bool,
@@ -18,19 +18,19 @@ pub struct Vars {
 impl Vars {
     /// The process's environment.
     #[must_use]
-    pub fn environment() -> Vars {
+    pub(crate) fn environment() -> Vars {
         Vars { environment: true, ..Vars::default() }
     }
 
     /// Nothing but what [`Vars::with`] adds.
     #[must_use]
-    pub fn none() -> Vars {
+    pub(crate) fn none() -> Vars {
         Vars::default()
     }
 
     /// Adds a value that goes before the environment's.
     #[must_use]
-    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Vars {
+    pub(crate) fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Vars {
         self.own.insert(name.into(), value.into());
         self
     }

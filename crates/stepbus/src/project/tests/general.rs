@@ -301,7 +301,6 @@ fn a_project_is_checked_without_its_secrets() {
         w.yaml:2:50: error: MISSING_TRANSITION_TARGET: Missing 'Next' target: B
           2 | States: { A: { Type: Pass, Result: "${NOWHERE}", Next: B } }
             |                                                  ^
-          hint: did you mean `A`?
         stepbus.yaml:3:38: warning: the variable `NOBODY` is not set
           3 |   crm: { auth: { basic: { username: "${NOBODY}", password: "${file:nothing}" } }, rate: "${NOWHERE}/s" }
             |                                      ^

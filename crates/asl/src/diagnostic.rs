@@ -50,6 +50,7 @@ pub(crate) const INVALID_STATE_NAME: &str = "INVALID_STATE_NAME";
 pub(crate) const DUPLICATE_LABEL: &str = "DUPLICATE_LABEL_NAME";
 pub(crate) const INVALID_LABEL: &str = "INVALID_LABEL_NAME";
 pub(crate) const INVALID_RESOURCE: &str = "INVALID_RESOURCE";
+pub(crate) const INVALID_JSONATA: &str = "INVALID_JSONATA_EXPRESSION";
 pub(crate) const TOO_DEEP: &str = "TOO_DEEPLY_NESTED";
 /// Ours: AWS lets the execution find out.
 pub(crate) const UNASSIGNED: &str = "UNASSIGNED_VARIABLE";
@@ -82,7 +83,7 @@ impl At {
     pub(crate) fn inside(&self, pointer: &str) -> At {
         At {
             pointer: format!("{}{pointer}", self.pointer),
-            location: format!("{}{pointer}", self.location),
+            location: format!("{}{}", self.location, location_of(pointer)),
         }
     }
 
@@ -146,9 +147,15 @@ impl<'d> Problems<'d> {
     }
 
     /// A problem inside a text value, at its `character`th character.
-    pub(crate) fn within(&mut self, at: &At, character: usize, message: impl Into<String>) {
+    pub(crate) fn within(
+        &mut self,
+        code: &'static str,
+        at: &At,
+        character: usize,
+        message: impl Into<String>,
+    ) {
         let position = self.document.position_within(&at.pointer, character);
-        self.schema(at, message).position = Some(position);
+        self.error(code, at, message).position = Some(position);
     }
 
     pub(crate) fn has_errors(&self) -> bool {
@@ -176,4 +183,17 @@ pub(crate) fn closest<'k>(
         .filter(|(_, name)| name.chars().count() > 2)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// An RFC 6901 pointer as AWS writes it: `/a/0` is `/a[0]`.
+pub(crate) fn location_of(pointer: &str) -> String {
+    pointer.split('/').skip(1).fold(String::new(), |mut location, token| {
+        if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
+            location.push_str(&format!("[{token}]"));
+        } else {
+            location.push('/');
+            location.push_str(&token.replace("~1", "/").replace("~0", "~"));
+        }
+        location
+    })
 }

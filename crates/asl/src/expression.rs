@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use stepbus_expr::{Env, EvalLimits, Jsonata, Roots, Scope, Template};
 
-use crate::diagnostic::{At, NO_DOLLAR, Problems};
+use crate::diagnostic::{At, INVALID_JSONATA, NO_DOLLAR, Problems};
 use crate::fault::Fault;
 use crate::paths::{PathExpression, Payload};
 
@@ -55,7 +55,7 @@ pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Op
                     .strip_prefix("{%")
                     .map_or(0, |rest| 2 + rest.chars().take_while(|c| c.is_whitespace()).count());
                 let character = error.position.map_or(0, |position| position + open);
-                problems.within(&at, character, format!("Invalid JSONata expression: {error}"));
+                problems.within(INVALID_JSONATA, &at, character, error.message);
             }
             None
         }

@@ -2,6 +2,7 @@
 
 use stepbus_expr::EvalError;
 
+use crate::diagnostic::location_of;
 use crate::io::Failure;
 
 /// An error raised while a state runs.
@@ -89,17 +90,4 @@ impl Fault {
         );
         Fault::evaluation(cause, Some(field))
     }
-}
-
-/// An RFC 6901 pointer as AWS writes it: `/a/0` is `/a[0]`.
-fn location_of(pointer: &str) -> String {
-    pointer.split('/').skip(1).fold(String::new(), |mut location, token| {
-        if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_digit()) {
-            location.push_str(&format!("[{token}]"));
-        } else {
-            location.push('/');
-            location.push_str(&token.replace("~1", "/").replace("~0", "~"));
-        }
-        location
-    })
 }

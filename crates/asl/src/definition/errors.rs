@@ -134,13 +134,12 @@ impl Builder<'_> {
 
     fn error_equals(&mut self, fields: &Fields<'_>, last: bool) -> Option<Vec<String>> {
         let errors = fields.texts("ErrorEquals", &mut self.problems);
-        let all = errors.iter().any(|error| error == "States.ALL");
-        if all && errors.len() > 1 {
-            let message = "'States.ALL' must appear alone in 'ErrorEquals'";
-            self.problems.schema(&fields.at("ErrorEquals"), message);
-        } else if all && !last {
-            let message = "'States.ALL' must be the last element of the array";
-            self.problems.schema(&fields.at("ErrorEquals"), message);
+        let all = errors.iter().position(|error| error == "States.ALL");
+        if let Some(index) = all
+            && (errors.len() > 1 || !last)
+        {
+            let at = fields.at("ErrorEquals").item(index);
+            self.problems.schema(&at, "States.ALL must appear alone and at end of list");
         }
         fields.has("ErrorEquals").then_some(errors)
     }

@@ -147,8 +147,12 @@ impl<'v> Fields<'v> {
                 None => self.meant(name, known, language),
             };
             let at = At { pointer: self.at(name).pointer, location: self.at.location.clone() };
-            let problem = problems.schema(&at, format!("Field '{name}' is not supported"));
-            problem.hint = hint;
+            let message = match (listed, language) {
+                (None, _) => format!("Field '{name}' is not supported"),
+                (Some(_), Language::JsonPath) => only_for(name, "JSONPath", "JSONata"),
+                (Some(_), Language::Jsonata) => only_for(name, "JSONata", "JSONPath"),
+            };
+            problems.schema(&at, message).hint = hint;
         }
     }
 
@@ -160,6 +164,12 @@ impl<'v> Fields<'v> {
         closest(name, usable)
             .map(|field| format!("unknown field `{name}`; did you mean `{field}`?"))
     }
+}
+
+fn only_for(name: &str, set: &str, supports: &str) -> String {
+    format!(
+        "The QueryLanguage is set to '{set}', but field '{name}' is only supported for the '{supports}' QueryLanguage"
+    )
 }
 
 /// What the other language's field is called here.

@@ -167,7 +167,9 @@ impl Builder<'_> {
         if language == Language::JsonPath && self.language == Language::Jsonata {
             let message =
                 "'QueryLanguage' can not be 'JSONPath' if set to 'JSONata' for whole state machine";
-            self.problems.schema(&fields.at("QueryLanguage"), message);
+            let field = fields.at("QueryLanguage");
+            let at = At { pointer: field.pointer, location: fields.at.location.clone() };
+            self.problems.schema(&at, message);
         }
         language
     }

@@ -27,17 +27,17 @@ States:
         &expect![[r#"
             3:1: SCHEMA_VALIDATION_FAILED: The value must be greater than or equal to 1 at /TimeoutSeconds
             8:5: SCHEMA_VALIDATION_FAILED: Field 'Argumets' is not supported at /States/First (unknown field `Argumets`; did you mean `Arguments`?)
-            9:5: SCHEMA_VALIDATION_FAILED: Field 'Parameters' is not supported at /States/First (`Parameters` belongs to JSONPath; in JSONata use `Arguments`)
+            9:5: SCHEMA_VALIDATION_FAILED: The QueryLanguage is set to 'JSONata', but field 'Parameters' is only supported for the 'JSONPath' QueryLanguage at /States/First (`Parameters` belongs to JSONPath; in JSONata use `Arguments`)
             7:5: INVALID_RESOURCE: Resource is not a valid ARN: http:invoke at /States/First/Resource (as `arn:aws:states:::http:invoke` or the ARN of a function or an activity)
             10:45: SCHEMA_VALIDATION_FAILED: The value must be greater than or equal to 1.0 at /States/First/Retry[0]/BackoffRate
             10:63: SCHEMA_VALIDATION_FAILED: Value is not valid. Expected 'NONE' or 'FULL', but found 'SOME' at /States/First/Retry[0]/JitterStrategy
-            10:15: SCHEMA_VALIDATION_FAILED: 'States.ALL' must appear alone in 'ErrorEquals' at /States/First/Retry[0]/ErrorEquals
+            10:29: SCHEMA_VALIDATION_FAILED: States.ALL must appear alone and at end of list at /States/First/Retry[0]/ErrorEquals[0]
             11:5: MISSING_TRANSITION_TARGET: Missing 'Next' target: Scond at /States/First/Next (did you mean `Second`?)
             12:3: SCHEMA_VALIDATION_FAILED: Exactly one of these fields is required: [Seconds, SecondsPath, Timestamp, TimestampPath] at /States/Second
             13:12: SCHEMA_VALIDATION_FAILED: Value is not valid. Expected one of [Task, Pass, Choice, Wait, Succeed, Fail, Parallel, Map] at /States/Third/Type (unknown Type `Pas`; did you mean `Pass`?)
             14:58: SCHEMA_VALIDATION_FAILED: Variable name 'states' is reserved at /States/Fourth/Assign/states
             14:69: SCHEMA_VALIDATION_FAILED: Variable name 'a-b' is not valid at /States/Fourth/Assign/a-b (a variable's name is letters, digits and `_`, and starts with no digit)
-            14:34: SCHEMA_VALIDATION_FAILED: Invalid JSONata expression: S0207: Unexpected end of expression at /States/Fourth/Output
+            14:34: INVALID_JSONATA_EXPRESSION: Unexpected end of expression at /States/Fourth/Output
             14:3: SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /States/Fourth
             2:1: MISSING_TRANSITION_TARGET: Missing 'StartAt' target: Frist at /StartAt (did you mean `First`?)"#]],
     );

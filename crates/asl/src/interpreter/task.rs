@@ -52,7 +52,7 @@ impl Run<'_> {
             heartbeat_seconds,
             timeout_at: timeout_seconds.map(after),
             heartbeat_at: heartbeat_seconds.map(after),
-            started: task.service == Service::Activity,
+            started: false,
         };
         let event = events::task_event(&task.service, Moment::Scheduled);
         thread.last = self.emit(thread.last, event, || events::task_scheduled(task, &open));

@@ -117,7 +117,7 @@ fn run_case(case: &Value) -> Outcome {
 }
 
 /// Services that workflows may call in these runs.
-const OFFERED: [&str; 1] = ["lambda"];
+const OFFERED: [&str; 5] = ["activity", "events", "lambda", "sqs", "states"];
 
 fn lacks_service(case: &Value) -> bool {
     case["needs"].as_array().is_some_and(|needs| {

@@ -110,7 +110,7 @@ fn same_text(expected: &str, actual: &str) -> bool {
     let json = (serde_json::from_str::<Value>(expected), serde_json::from_str::<Value>(actual));
     match json {
         (Ok(expected), Ok(actual)) => return same(&expected, &actual),
-        (Err(_), Ok(Value::String(inner))) => return same_text(expected, &inner),
+        (Err(_), Ok(Value::String(inner))) => return expected == inner,
         _ => {}
     }
     fits(&pieces(expected), actual)
@@ -121,6 +121,7 @@ const ANY: &[&str] = &[
     "map_run_arn",
     "snf_role_arn",
     "activity_arn",
+    "sqs_queue_url",
     "date",
     "timestamp",
     "RandomNumberGenerated",

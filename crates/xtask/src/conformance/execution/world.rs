@@ -1,6 +1,6 @@
 //! What stands around an execution while a case runs: a clock, functions, map runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ enum Function {
 }
 
 pub(super) struct World {
+    /// What services and workers outside answered, in the order of the recording.
+    recorded: VecDeque<Value>,
     now: Timestamp,
     timers: BTreeMap<Timer, Timestamp>,
     functions: BTreeMap<String, Function>,
@@ -46,11 +48,18 @@ impl World {
             })
             .collect();
         let recorded = case["recorded"].as_str().and_then(|day| Timestamp::parse(day).ok());
-        World { functions, now: recorded.unwrap_or(BEGIN), ..World::new() }
+        let history = case["history"].as_array().cloned().unwrap_or_default();
+        World {
+            functions,
+            now: recorded.unwrap_or(BEGIN),
+            recorded: history.into_iter().filter(is_answer).collect(),
+            ..World::new()
+        }
     }
 
     fn new() -> World {
         World {
+            recorded: VecDeque::new(),
             now: BEGIN,
             timers: BTreeMap::new(),
             functions: BTreeMap::new(),
@@ -109,7 +118,10 @@ impl World {
         let mut answers = Vec::new();
         for command in commands {
             match command {
-                Command::RunTask(task) => answers.extend(self.call(&task)),
+                Command::RunTask(task) => match self.answers(&task) {
+                    Some(recorded) => answers.extend(recorded),
+                    None => answers.extend(self.call(&task)),
+                },
                 Command::SetTimer { timer, at } => {
                     self.timers.insert(timer, at);
                 }
@@ -148,6 +160,46 @@ impl World {
         }
         let cause = format!("no stand-in for {}", run.resource);
         Some(Input::TaskFailed { task, failure: Failure::new("Unavailable", cause) })
+    }
+
+    /// What the recording says was answered to a call of a service that Stepbus has.
+    fn answers(&mut self, run: &RunTask) -> Option<Vec<Input>> {
+        const OURS: [&str; 4] = [":activity:", ":::sqs:", ":::states:", ":::events:"];
+        if !OURS.iter().any(|service| run.resource.contains(service)) {
+            return None;
+        }
+        let task = run.task;
+        let mut inputs = Vec::new();
+        while let Some(event) = self.recorded.pop_front() {
+            let kind = event["type"].as_str().unwrap_or_default();
+            let details = details(&event);
+            let output = || Arc::new(parsed(&details["output"]));
+            let text = |name: &str| match &details[name] {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()),
+                other => Some(other.to_string()),
+            };
+            match kind {
+                "ActivityStarted" => {
+                    inputs.push(Input::TaskStarted { task, worker: text("workerName") });
+                    continue;
+                }
+                "TaskSubmitted" => {
+                    inputs.push(Input::TaskSubmitted { task, output: output() });
+                    continue;
+                }
+                "TaskSucceeded" | "ActivitySucceeded" => {
+                    inputs.push(Input::TaskSucceeded { task, output: output() });
+                }
+                "TaskFailed" | "ActivityFailed" => {
+                    let failure = Failure { error: text("error"), cause: text("cause") };
+                    inputs.push(Input::TaskFailed { task, failure });
+                }
+                _ => {}
+            }
+            break;
+        }
+        Some(inputs)
     }
 
     fn invoke(
@@ -241,4 +293,23 @@ fn function(path: &str) -> Function {
     } else {
         Function::Echo
     }
+}
+
+/// Events in which a recording tells what came from outside.
+fn is_answer(event: &Value) -> bool {
+    let kind = event["type"].as_str().unwrap_or_default();
+    let family = kind.starts_with("Task") || kind.starts_with("Activity");
+    let moments = ["Submitted", "Succeeded", "Failed", "TimedOut"];
+    kind == "ActivityStarted" || (family && moments.iter().any(|moment| kind.ends_with(moment)))
+}
+
+fn details(event: &Value) -> Value {
+    let members = event.as_object().into_iter().flatten();
+    let details = members.filter(|(name, _)| name.ends_with("EventDetails"));
+    details.map(|(_, details)| details.clone()).next().unwrap_or_default()
+}
+
+/// JSON text, or what the recording shows parsed.
+fn parsed(value: &Value) -> Value {
+    value.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| value.clone())
 }

@@ -11,15 +11,22 @@ pub(super) enum Ranges<T> {
     Many(Tree<T>),
 }
 
-/// The ends of all ranges cut the line into slots: each end is one, and so is each gap. A segment
-/// tree over the slots keeps every range in the few nodes that cover it.
+/// The ends of all ranges cut the line into slots: each end is one, and so is each gap. Ranges
+/// that overlap little are listed with each of their slots. Otherwise a segment tree over the
+/// slots keeps every range in the few nodes that cover it.
 #[derive(Debug)]
 pub(super) struct Tree<T> {
     ends: Vec<T>,
-    /// The ranges of node `n` are `items[starts[n]..starts[n + 1]]`.
+    /// The ranges of node `n` are `items[starts[n]..starts[n + 1]]`; the last half of the nodes
+    /// are the slots.
     starts: Vec<u32>,
     items: Vec<TermId>,
+    /// All ranges are with the slots.
+    flat: bool,
 }
+
+/// Slots of a range, on average, up to which it is listed with each.
+const MOST_SLOTS: usize = 16;
 
 impl<T> Default for Ranges<T> {
     fn default() -> Self {
@@ -58,22 +65,17 @@ impl<T: Ord + Copy> Tree<T> {
         let slots = ends.len() * 2 + 1;
         let mut nodes: Vec<Vec<TermId>> = vec![Vec::new(); slots * 2];
         let slot = |end| ends.partition_point(|other| *other < end) * 2 + 1;
+        let covered: usize = ranges.iter().map(|r| slot(r.1) - slot(r.0) + 1).sum();
+        let flat = covered <= ranges.len() * MOST_SLOTS;
         for &(low, high, term) in ranges {
-            let (mut left, mut right) = (slot(low) + slots, slot(high) + slots + 1);
-            while left < right {
-                if left % 2 == 1 {
-                    nodes[left].push(term);
-                    left += 1;
-                }
-                if right % 2 == 1 {
-                    right -= 1;
-                    nodes[right].push(term);
-                }
-                left /= 2;
-                right /= 2;
+            let (left, right) = (slot(low) + slots, slot(high) + slots + 1);
+            if flat {
+                nodes[left..right].iter_mut().for_each(|node| node.push(term));
+            } else {
+                cover(&mut nodes, left, right, term);
             }
         }
-        let mut tree = Tree { ends, starts: vec![0], items: Vec::new() };
+        let mut tree = Tree { ends, starts: vec![0], items: Vec::new(), flat };
         for node in nodes {
             tree.items.extend(node);
             tree.starts.push(tree.items.len() as u32);
@@ -91,8 +93,25 @@ impl<T: Ord + Copy> Tree<T> {
         while node > 0 {
             let items = self.starts[node] as usize..self.starts[node + 1] as usize;
             self.items[items].iter().copied().for_each(&mut *found);
-            node /= 2;
+            node = if self.flat { 0 } else { node / 2 };
         }
+    }
+}
+
+/// Puts a term into the fewest nodes of a segment tree that cover the leaves from `left` to before
+/// `right`.
+fn cover(nodes: &mut [Vec<TermId>], mut left: usize, mut right: usize, term: TermId) {
+    while left < right {
+        if left % 2 == 1 {
+            nodes[left].push(term);
+            left += 1;
+        }
+        if right % 2 == 1 {
+            right -= 1;
+            nodes[right].push(term);
+        }
+        left /= 2;
+        right /= 2;
     }
 }
 
@@ -106,10 +125,14 @@ mod tests {
         #[test]
         fn finds_what_trying_each_finds(
             ranges in proptest::collection::vec((0_u64..50, 0_u64..50), 0..60),
+            widest in prop::sample::select(vec![3, 50]),
             point in 0_u64..50,
         ) {
-            let ranges: Vec<_> =
-                ranges.iter().enumerate().map(|(i, &(a, b))| (a, b, i as TermId)).collect();
+            let ranges: Vec<_> = ranges
+                .iter()
+                .enumerate()
+                .map(|(i, &(a, b))| (a, b.min(a + widest), i as TermId))
+                .collect();
             let mut expected: Vec<_> = ranges
                 .iter()
                 .filter(|(low, high, _)| (low..=high).contains(&&point))

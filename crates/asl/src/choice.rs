@@ -9,7 +9,7 @@ use stepbus_model::Timestamp;
 use crate::definition::fields::{Fields, kind_of};
 use crate::definition::values::timestamp;
 use crate::diagnostic::{At, Problems, closest};
-use crate::expression::Frame;
+use crate::expression::{ContextUse, Frame};
 use crate::fault::Fault;
 use crate::paths::{find, reads};
 
@@ -17,8 +17,7 @@ use crate::paths::{find, reads};
 #[derive(Debug)]
 pub(crate) struct Comparison {
     test: Test,
-    /// Whether it reads the context object.
-    context: bool,
+    context: ContextUse,
 }
 
 #[derive(Debug)]
@@ -120,8 +119,8 @@ impl Comparison {
     /// Reads a rule; only a top one may have Next, Assign and OutputPath's kin.
     pub(crate) fn parse(fields: &Fields<'_>, problems: &mut Problems<'_>) -> Option<Comparison> {
         let test = test(fields, true, problems)?;
-        let mut context = false;
-        test.for_each_path(&mut |path| context |= reads(path, &fields.at, problems));
+        let mut context = ContextUse::None;
+        test.for_each_path(&mut |path| context = context.max(reads(path, &fields.at, problems)));
         Some(Comparison { test, context })
     }
 

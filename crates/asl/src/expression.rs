@@ -14,11 +14,7 @@ use crate::paths::{PathExpression, Payload};
 #[derive(Debug)]
 pub(crate) enum Expression {
     Constant(Arc<Value>),
-    Jsonata {
-        template: Template,
-        /// Whether `$states.context` may be read.
-        context: bool,
-    },
+    Jsonata { template: Template, context: ContextUse },
     Path(PathExpression),
     Payload(Payload),
 }
@@ -36,9 +32,9 @@ pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Op
             Some(Expression::constant(value.clone()))
         }
         Ok(template) => {
-            let mut context = false;
+            let mut context = ContextUse::None;
             template.for_each_expression(&mut |pointer, expression| {
-                context |= reads_context(expression);
+                context = context.max(reads_context(expression));
                 let at = at.inside(pointer);
                 for variable in expression.variables().filter(|name| *name != "states") {
                     problems.reads(variable, &at);
@@ -107,14 +103,48 @@ fn warn_of_paths(value: &Value, at: &At, problems: &mut Problems<'_>) {
     }
 }
 
-/// Whether an expression may read the context object: it names it, or takes `$states` as a whole.
-fn reads_context(expression: &Jsonata) -> bool {
+/// How much of the context object may be read. Building it costs as much as the execution's
+/// input is large, unless that is known not to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ContextUse {
+    None,
+    /// Anything but `Execution.Input`.
+    Parts,
+    Whole,
+}
+
+impl ContextUse {
+    /// What is read of the context object by a path that goes on with `rest`.
+    pub(crate) fn of(rest: &str) -> ContextUse {
+        const PARTS: [&str; 9] = [
+            ".Map.",
+            ".State.",
+            ".StateMachine.",
+            ".Task.",
+            ".Execution.Id",
+            ".Execution.Name",
+            ".Execution.RoleArn",
+            ".Execution.StartTime",
+            ".Execution.Redrive",
+        ];
+        match PARTS.iter().any(|part| rest.starts_with(part)) {
+            true => ContextUse::Parts,
+            false => ContextUse::Whole,
+        }
+    }
+}
+
+fn reads_context(expression: &Jsonata) -> ContextUse {
     const OTHERS: [&str; 3] = [".input", ".result", ".errorOutput"];
-    let source = expression.source();
-    source.split("$states").skip(1).any(|after| {
+    let uses = expression.source().split("$states").skip(1).map(|after| {
         let after = after.trim_start();
-        !OTHERS.iter().any(|member| after.starts_with(member))
-    })
+        match after.strip_prefix(".context") {
+            Some(rest) => ContextUse::of(rest),
+            None if OTHERS.iter().any(|member| after.starts_with(member)) => ContextUse::None,
+            None => ContextUse::Whole,
+        }
+    });
+    uses.max().unwrap_or(ContextUse::None)
 }
 
 /// A variable with its value.
@@ -131,23 +161,28 @@ pub(crate) struct Frame<'a> {
     pub(crate) variables: &'a [Variable],
     pub(crate) context: &'a LazyContext<'a>,
     pub(crate) payload_bytes: usize,
-    scope: OnceCell<Scope<'a>>,
-    scope_with_context: OnceCell<Scope<'a>>,
+    /// One for each use of the context object.
+    scopes: [OnceCell<Scope<'a>>; 3],
 }
 
-/// The context object, built when something reads it.
+/// The context object, built when something reads it; the flag asks for all of it.
 pub(crate) struct LazyContext<'a> {
-    value: OnceCell<Value>,
-    build: &'a dyn Fn() -> Value,
+    parts: OnceCell<Value>,
+    whole: OnceCell<Value>,
+    build: &'a dyn Fn(bool) -> Value,
 }
 
 impl<'a> LazyContext<'a> {
-    pub(crate) fn new(build: &'a dyn Fn() -> Value) -> Self {
-        LazyContext { value: OnceCell::new(), build }
+    pub(crate) fn new(build: &'a dyn Fn(bool) -> Value) -> Self {
+        LazyContext { parts: OnceCell::new(), whole: OnceCell::new(), build }
     }
 
-    pub(crate) fn value(&self) -> &Value {
-        self.value.get_or_init(self.build)
+    fn value(&self, used: ContextUse) -> &Value {
+        match used {
+            ContextUse::None => &Value::Null,
+            ContextUse::Parts => self.parts.get_or_init(|| (self.build)(false)),
+            ContextUse::Whole => self.whole.get_or_init(|| (self.build)(true)),
+        }
     }
 }
 
@@ -167,8 +202,7 @@ impl<'a> Frame<'a> {
             variables,
             context,
             payload_bytes,
-            scope: OnceCell::new(),
-            scope_with_context: OnceCell::new(),
+            scopes: [const { OnceCell::new() }; 3],
         }
     }
 
@@ -183,17 +217,20 @@ impl<'a> Frame<'a> {
     }
 
     /// Runs `work` with what the roots of paths stand for.
-    pub(crate) fn with_roots<T>(&self, context: bool, work: impl FnOnce(Roots<'_>) -> T) -> T {
+    pub(crate) fn with_roots<T>(
+        &self,
+        context: ContextUse,
+        work: impl FnOnce(Roots<'_>) -> T,
+    ) -> T {
         let variables = |name: &str| {
             self.variables.iter().rev().find(|(known, _)| &**known == name).map(|(_, v)| &**v)
         };
-        let context = if context { self.context.value() } else { &Value::Null };
+        let context = self.context.value(context);
         work(Roots { input: self.input, context, variables: &variables })
     }
 
-    fn scope(&self, context: bool) -> &Scope<'a> {
-        let cell = if context { &self.scope_with_context } else { &self.scope };
-        cell.get_or_init(|| {
+    fn scope(&self, context: ContextUse) -> &Scope<'a> {
+        self.scopes[context as usize].get_or_init(|| {
             let mut scope = Scope::new(self.env);
             scope.limits(EvalLimits { bytes: self.payload_bytes, ..EvalLimits::DEFAULT });
             scope.bind_member("states", "input", self.input);
@@ -203,8 +240,8 @@ impl<'a> Frame<'a> {
             if let Some(error) = self.error_output {
                 scope.bind_member("states", "errorOutput", error);
             }
-            if context {
-                scope.bind_member("states", "context", self.context.value());
+            if context != ContextUse::None {
+                scope.bind_member("states", "context", self.context.value(context));
             }
             for (name, value) in self.variables {
                 scope.bind(name, value);
@@ -215,6 +252,15 @@ impl<'a> Frame<'a> {
 }
 
 impl Expression {
+    pub(crate) fn context_use(&self) -> ContextUse {
+        match self {
+            Expression::Constant(_) => ContextUse::None,
+            Expression::Jsonata { context, .. } => *context,
+            Expression::Path(path) => path.context_use(),
+            Expression::Payload(payload) => payload.context_use(),
+        }
+    }
+
     /// The text of the expression or path; empty for what is neither.
     pub(crate) fn source(&self) -> String {
         match self {

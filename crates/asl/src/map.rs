@@ -1,6 +1,5 @@
 //! What the runtime needs of a distributed map while it runs.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,7 +9,7 @@ use crate::chance::{Point, seed};
 use crate::definition::model::{Kind, State};
 use crate::expression::{Frame, LazyContext, Variable};
 use crate::fault::Fault;
-use crate::io::{Failure, MapScope};
+use crate::io::{Failure, ItemBatcher, MapScope};
 
 /// How many children have ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -77,20 +76,28 @@ pub(crate) fn distributed_item_input(
         .flatten()
         .map(|(name, value)| (Arc::from(name.as_str()), Arc::new(value.clone())))
         .collect();
-    let cell: OnceCell<Value> = OnceCell::new();
-    let build = || {
-        cell.get_or_init(|| {
-            let mut context = (*scope.context).clone();
-            if let Some(object) = context.as_object_mut() {
-                let item = json!({ "Item": { "Index": index, "Value": &**item } });
-                object.insert("Map".to_owned(), item);
-            }
-            context
-        })
-        .clone()
+    // The scope holds as much of the context object as the selector reads.
+    let build = |_whole: bool| {
+        let mut context = (*scope.context).clone();
+        if let Some(object) = context.as_object_mut() {
+            let item = json!({ "Item": { "Index": index, "Value": &**item } });
+            object.insert("Map".to_owned(), item);
+        }
+        context
     };
     let lazy = LazyContext::new(&build);
     let env = Env { now: scope.at, seed: seed(scope.seed, 0, 0, Point::Item(index)) };
     let frame = Frame::new(env, &scope.input, &variables, &lazy, usize::MAX);
     selector.eval("ItemSelector", &frame).map_err(|fault: Fault| fault.failure)
+}
+
+/// The input of the child for a batch of items.
+#[must_use]
+pub fn batch_input(items: Vec<Value>, batcher: &ItemBatcher) -> Value {
+    let mut input = serde_json::Map::new();
+    if let Some(shared) = &batcher.batch_input {
+        input.insert("BatchInput".to_owned(), shared.clone());
+    }
+    input.insert("Items".to_owned(), Value::Array(items));
+    Value::Object(input)
 }

@@ -7,21 +7,20 @@ use serde_json::Value;
 use stepbus_expr::{Path, PathError, PayloadTemplate, Root, Roots, Source, SourceError};
 
 use crate::diagnostic::{At, Problems};
-use crate::expression::Frame;
+use crate::expression::{ContextUse, Frame};
 use crate::fault::Fault;
 
 /// A path, or where it is allowed a call of an intrinsic.
 #[derive(Debug)]
 pub(crate) struct PathExpression {
     source: Source,
-    /// Whether it reads the context object.
-    context: bool,
+    context: ContextUse,
 }
 
 #[derive(Debug)]
 pub(crate) struct Payload {
     template: PayloadTemplate,
-    context: bool,
+    context: ContextUse,
 }
 
 impl PathExpression {
@@ -44,9 +43,13 @@ impl PathExpression {
                 return None;
             }
         };
-        let mut context = false;
-        source.for_each_path(&mut |path| context |= reads(path, at, problems));
+        let mut context = ContextUse::None;
+        source.for_each_path(&mut |path| context = context.max(reads(path, at, problems)));
         Some(PathExpression { source, context })
+    }
+
+    pub(crate) fn context_use(&self) -> ContextUse {
+        self.context
     }
 
     pub(crate) fn source(&self) -> &str {
@@ -69,12 +72,16 @@ impl PathExpression {
     }
 }
 
-/// Whether the path reads the context object. A variable it reads is written down.
-pub(crate) fn reads(path: &Path, at: &At, problems: &mut Problems<'_>) -> bool {
-    if let Root::Variable(name) = path.root() {
-        problems.reads(name, at);
+/// What the path reads of the context object. A variable it reads is written down.
+pub(crate) fn reads(path: &Path, at: &At, problems: &mut Problems<'_>) -> ContextUse {
+    match path.root() {
+        Root::Input => ContextUse::None,
+        Root::Variable(name) => {
+            problems.reads(name, at);
+            ContextUse::None
+        }
+        Root::Context => ContextUse::of(path.text().strip_prefix("$$").unwrap_or_default()),
     }
-    *path.root() == Root::Context
 }
 
 /// What a path leads to; none when it leads nowhere.
@@ -108,8 +115,9 @@ impl Payload {
     pub(crate) fn compile(value: &Value, at: &At, problems: &mut Problems<'_>) -> Option<Payload> {
         match PayloadTemplate::compile(value) {
             Ok(template) => {
-                let mut context = false;
-                template.for_each_path(&mut |path| context |= reads(path, at, problems));
+                let mut context = ContextUse::None;
+                template
+                    .for_each_path(&mut |path| context = context.max(reads(path, at, problems)));
                 Some(Payload { template, context })
             }
             Err(found) => {
@@ -125,6 +133,10 @@ impl Payload {
                 None
             }
         }
+    }
+
+    pub(crate) fn context_use(&self) -> ContextUse {
+        self.context
     }
 
     pub(crate) fn is_constant(&self) -> bool {

@@ -15,15 +15,16 @@ pub(super) struct Item<'a> {
     pub(super) value: &'a Value,
 }
 
-/// The context object as a thread's state sees it.
+/// The context object as a thread's state sees it; `Execution.Input` only when it is `whole`.
 pub(super) fn context(
     execution: &Execution,
     program: &Program,
     thread: &Thread,
     item: Option<&Item<'_>>,
+    whole: bool,
 ) -> Value {
     let mut object = Map::new();
-    object.insert("Execution".into(), execution_part(execution));
+    object.insert("Execution".into(), execution_part(execution, whole));
     let state = program.state(thread.state);
     object.insert("State".into(), state_part(state, thread));
     let start = &execution.start;
@@ -54,11 +55,13 @@ fn state_part(state: &State, thread: &Thread) -> Value {
     Value::Object(object)
 }
 
-fn execution_part(execution: &Execution) -> Value {
+fn execution_part(execution: &Execution, whole: bool) -> Value {
     let start = &execution.start;
     let mut object = Map::new();
     object.insert("Id".into(), Value::from(&*start.execution_arn));
-    object.insert("Input".into(), (*start.input).clone());
+    if whole {
+        object.insert("Input".into(), (*start.input).clone());
+    }
     object.insert("Name".into(), Value::from(&*start.execution_name));
     object.insert("RoleArn".into(), start.role_arn.as_deref().map_or(Value::Null, Value::from));
     object.insert("StartTime".into(), Value::from(execution.started_at.to_rfc3339()));

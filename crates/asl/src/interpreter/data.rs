@@ -46,8 +46,8 @@ impl Run<'_> {
             seed: seed(start.seed, thread.visit.0, thread.attempt, point),
         };
         let item = seen.item.map(|(index, value)| Item { index, value });
-        let build = || {
-            let real = || context(self.execution, self.program, thread, item.as_ref());
+        let build = |whole: bool| {
+            let real = || context(self.execution, self.program, thread, item.as_ref(), whole);
             match self.inspection {
                 Some(inspection) => inspection.context_object(real),
                 None => real(),

@@ -12,7 +12,7 @@ use crate::chance::{Point, visit_uuid};
 use crate::definition::model::{
     Batcher, Distributed, Language, MapState, Processor, Reader, State, Writer,
 };
-use crate::expression::Expression;
+use crate::expression::{ContextUse, Expression};
 use crate::fault::Fault;
 use crate::io::{
     Command, ItemBatcher, ItemReader, MapRunOutcome, MapRunSpec, MapScope, MapSource, ResultWriter,
@@ -162,9 +162,13 @@ impl Run<'_> {
                 variables.insert(name.to_string(), (**value).clone());
             }
         }
-        let context = match selects {
-            true => context(self.execution, self.program, thread, None),
-            false => Value::Null,
+        let used = map.item_selector.as_ref().map_or(ContextUse::None, Expression::context_use);
+        let context = match used {
+            ContextUse::None => Value::Null,
+            used => {
+                let whole = used == ContextUse::Whole;
+                context(self.execution, self.program, thread, None, whole)
+            }
         };
         let start = &self.execution.start;
         MapScope {

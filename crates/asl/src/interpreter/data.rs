@@ -7,7 +7,7 @@ use serde_json::Value;
 use stepbus_expr::Env;
 
 use super::context::{Item, context};
-use super::size::exceeds;
+use super::size::{Excess, excess};
 use super::{Flow, Run, events};
 use crate::chance::{Point, seed};
 use crate::definition::model::{Kind, Language, ResultPath, State, Target};
@@ -153,13 +153,16 @@ impl Run<'_> {
 
     pub(super) fn check_size(&self, value: &Value) -> Result<(), Fault> {
         let most = self.execution.start.bounds.payload_bytes;
-        if exceeds(value, most) {
-            let cause = format!(
+        let cause = match excess(value, most) {
+            None => return Ok(()),
+            Some(Excess::Bytes) => format!(
                 "The state's data has a size exceeding the maximum number of bytes service limit ({most})."
-            );
-            return Err(Fault::named(DATA_LIMIT, cause));
-        }
-        Ok(())
+            ),
+            Some(Excess::Depth) => {
+                "The state's data is nested too deep: arrays and objects inside one another go down at most 100 levels.".to_owned()
+            }
+        };
+        Err(Fault::named(DATA_LIMIT, cause))
     }
 
     /// Output and variables of a state that ended with `result`.
@@ -240,7 +243,9 @@ impl Run<'_> {
             Some(path) => self.evaluate(thread, Point::After, path, "OutputPath", &merged, seen)?,
             None => merged,
         };
-        self.check_size(&output)?;
+        if !Arc::ptr_eq(&output, &thread.input) {
+            self.check_size(&output)?;
+        }
         Ok(Leaving { output, assigned })
     }
 

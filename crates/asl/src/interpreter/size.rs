@@ -2,38 +2,48 @@
 
 use serde_json::Value;
 
-/// Whether the value's compact JSON text has more than `most` bytes. Stops counting there.
-pub(crate) fn exceeds(value: &Value, most: usize) -> bool {
-    let mut room = most;
-    !fits(value, &mut room)
+/// Arrays and objects inside one another. What is deeper could be written but not read again.
+const MAX_DEPTH: usize = 100;
+
+/// What a value has too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Excess {
+    Bytes,
+    Depth,
 }
 
-fn fits(value: &Value, room: &mut usize) -> bool {
+/// Whether the value's compact JSON text has more than `most` bytes, or the value is nested too
+/// deep. Stops counting there.
+pub(crate) fn excess(value: &Value, most: usize) -> Option<Excess> {
+    let mut room = most;
+    fits(value, &mut room, MAX_DEPTH).err()
+}
+
+fn fits(value: &Value, room: &mut usize, depth: usize) -> Result<(), Excess> {
     match value {
         Value::Null | Value::Bool(true) => spend(room, 4),
         Value::Bool(false) => spend(room, 5),
         Value::Number(number) => spend(room, number_length(number)),
         Value::String(text) => spend(room, text_length(text)),
         Value::Array(items) => {
-            spend(room, 1 + items.len().max(1)) && items.iter().all(|item| fits(item, room))
+            let depth = depth.checked_sub(1).ok_or(Excess::Depth)?;
+            spend(room, 1 + items.len().max(1))?;
+            items.iter().try_for_each(|item| fits(item, room, depth))
         }
         Value::Object(members) => {
-            spend(room, 1 + members.len().max(1))
-                && members
-                    .iter()
-                    .all(|(name, value)| spend(room, text_length(name) + 1) && fits(value, room))
+            let depth = depth.checked_sub(1).ok_or(Excess::Depth)?;
+            spend(room, 1 + members.len().max(1))?;
+            members.iter().try_for_each(|(name, value)| {
+                spend(room, text_length(name) + 1)?;
+                fits(value, room, depth)
+            })
         }
     }
 }
 
-fn spend(room: &mut usize, bytes: usize) -> bool {
-    match room.checked_sub(bytes) {
-        Some(left) => {
-            *room = left;
-            true
-        }
-        None => false,
-    }
+fn spend(room: &mut usize, bytes: usize) -> Result<(), Excess> {
+    *room = room.checked_sub(bytes).ok_or(Excess::Bytes)?;
+    Ok(())
 }
 
 fn number_length(number: &serde_json::Number) -> usize {
@@ -71,8 +81,15 @@ mod tests {
             json!({"a": {"b": ["ü\n\"\u{1}", 0, 1_000_000]}, "": null}),
         ] {
             let length = value.to_string().len();
-            assert!(!exceeds(&value, length), "{value}");
-            assert!(exceeds(&value, length - 1), "{value}");
+            assert_eq!(excess(&value, length), None, "{value}");
+            assert_eq!(excess(&value, length - 1), Some(Excess::Bytes), "{value}");
         }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |levels| (0..levels).fold(json!(1), |inside, _| json!([inside]));
+        assert_eq!(excess(&nested(MAX_DEPTH), usize::MAX), None);
+        assert_eq!(excess(&nested(MAX_DEPTH + 1), usize::MAX), Some(Excess::Depth));
     }
 }

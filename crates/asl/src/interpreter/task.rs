@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::data::Seen;
 use super::events::{self, Moment};
-use super::size::exceeds;
+use super::size::excess;
 use super::{Flow, Run};
 use crate::chance::{Point, task_token};
 use crate::definition::model::{Kind, Service, State, Task};
@@ -117,7 +117,7 @@ impl Run<'_> {
         let program = self.program;
         let state = program.state(thread.state);
         let Kind::Task(task) = &state.kind else { return Flow::Wait };
-        if exceeds(&output, self.execution.start.bounds.payload_bytes) {
+        if excess(&output, self.execution.start.bounds.payload_bytes).is_some() {
             let name = match &task.service {
                 Service::Integrated { resource_type, .. } => resource_type,
                 _ => &task.resource_text,

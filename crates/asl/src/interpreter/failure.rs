@@ -261,6 +261,7 @@ impl Run<'_> {
     pub(super) fn drop_children(&mut self, of: ThreadId) {
         for child in self.children(of) {
             self.drop_children(child);
+            self.ready.retain(|ready| *ready != child);
             self.execution.threads[child as usize] = None;
             self.execution.free.push(child);
         }

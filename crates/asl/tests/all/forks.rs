@@ -129,3 +129,30 @@ States:
         json!([4, 6]),
     );
 }
+
+#[test]
+fn a_selector_that_fails_midway_leaves_nothing_behind() {
+    check(
+        r#"
+QueryLanguage: JSONata
+StartAt: Each
+States:
+  Each:
+    Type: Map
+    Items: [1, 2, 3]
+    ItemSelector: "{% $states.context.Map.Item.Index = 2 ? $error('no') : $states.context.Map.Item.Value %}"
+    ItemProcessor: { StartAt: P, States: { P: { Type: Pass, End: true } } }
+    Catch: [{ ErrorEquals: [States.QueryEvaluationError], Next: Both, Output: {} }]
+    End: true
+  Both:
+    Type: Parallel
+    Branches:
+      - { StartAt: A, States: { A: { Type: Pass, Output: a, End: true } } }
+      - { StartAt: B, States: { B: { Type: Pass, Output: b, End: true } } }
+    End: true
+"#,
+        json!({}),
+        json!({}),
+        json!(["a", "b"]),
+    );
+}

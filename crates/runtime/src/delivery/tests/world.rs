@@ -98,7 +98,9 @@ impl Target {
         });
         let shared = state.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                // A client that gave up while it waited here is no reason to accept no others.
+                let Ok((stream, _)) = listener.accept().await else { continue };
                 let state = shared.clone();
                 tokio::spawn(async move {
                     let service = service_fn(move |request| answer(state.clone(), request));
@@ -192,6 +194,8 @@ impl World {
             throttle_first_ms: 5,
             throttle_growth_cap_ms: 20,
             destination_concurrency: 8,
+            // Well within the patience of a test, should a call be lost on a busy machine.
+            http_timeout_seconds: 10,
             ..Limits::DEFAULT
         };
         let directory = tempfile::tempdir().unwrap();

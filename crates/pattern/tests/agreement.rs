@@ -119,7 +119,7 @@ fn check_agreement(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn many_patterns_match_as_each_alone_does(
@@ -138,13 +138,16 @@ proptest! {
 
     #[test]
     fn patterns_come_and_go(
-        patterns in vec(pattern(), 1..40),
-        changes in vec((any::<bool>(), 0_usize..8, any::<prop::sample::Index>()), 1..150),
+        patterns in vec(pattern(), 1..10),
+        changes in vec((any::<bool>(), 66_usize..74, any::<prop::sample::Index>()), 1..30),
         event in event(),
     ) {
         let patterns = parsed(&patterns);
         let matcher = Matcher::new();
-        let mut expected: BTreeMap<usize, &Pattern> = BTreeMap::new();
+        // So many that the machine keeps them apart from those that come later.
+        let mut expected: BTreeMap<usize, &Pattern> =
+            (0..70).zip(patterns.iter().cycle()).collect();
+        matcher.add_all(expected.iter().map(|(&key, &pattern)| (key, pattern)));
         let mut scratch = Scratch::new();
         for (add, key, index) in changes {
             if add {
@@ -205,10 +208,10 @@ fn thousands_of_patterns_outlive_the_recompiling_of_the_machine() {
         matcher.add(i, pattern);
     }
     let mut scratch = Scratch::new();
-    for i in (0..2_000).step_by(3) {
+    for i in (0..600).step_by(3) {
         assert!(matcher.remove(i));
     }
-    for i in 0..2_000 {
+    for i in 0..600 {
         let event = format!(r#"{{"n": {i}, "s": "y"}}"#);
         let found = matcher.matches(event.as_bytes(), &mut scratch).unwrap();
         assert_eq!(found.to_vec(), if i % 3 == 0 { vec![] } else { vec![i] });
@@ -223,7 +226,7 @@ fn matching_goes_on_while_patterns_come_and_go() {
     let other = Pattern::parse(r#"{"b": {"c": [{"prefix": "x"}]}}"#).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for i in 0..2_000 {
+            for i in 0..600 {
                 matcher.add(1 + i % 7, &other);
                 matcher.remove(1 + i % 5);
             }

@@ -4,9 +4,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::query::{Comparison, Condition, Expr, FieldRef, Order, Query};
+use super::query::{Comparison, Condition, Expr, FieldRef, Order};
 use super::scalar::Scalar;
 use super::schema::{Entity, Kind};
+use super::shape::Query;
 use super::table::{Database, Row, Table};
 
 /// A left outer join found nothing here.
@@ -38,7 +39,7 @@ impl Execution<'_> {
             .as_ref()
             .map_or(Candidates::All, |condition| candidates(table, condition));
         candidates.for_each(table.rows.len(), |number| {
-            self.expand(vec![number], 0, &mut found);
+            self.expand(&vec![number], 0, &mut found);
             found.len() < enough
         });
         if self.query.orders.is_empty() {
@@ -64,14 +65,14 @@ impl Execution<'_> {
         )
     }
 
-    fn expand(&self, rows: Found, join: usize, found: &mut Vec<Found>) {
+    fn expand(&self, rows: &Found, join: usize, found: &mut Vec<Found>) {
         let Some(next) = self.query.joins.get(join) else {
-            if self.query.condition.as_ref().is_none_or(|cond| self.holds(cond, &rows)) {
-                found.push(self.in_slot_order(&rows));
+            if self.query.condition.as_ref().is_none_or(|cond| self.holds(cond, rows)) {
+                found.push(self.in_slot_order(rows));
             }
             return;
         };
-        let value = self.text(&next.from, &rows);
+        let value = self.text(&next.from, rows);
         let right = self.table(next.slot);
         let matches: Cow<'_, [u32]> = match &value {
             None => Cow::Borrowed(&[]),
@@ -79,10 +80,10 @@ impl Execution<'_> {
             Some(value) => Cow::Owned(scan(right, next.on, value)),
         };
         if matches.is_empty() && !next.inner {
-            self.expand(joined(&rows, NOTHING), join + 1, found);
+            self.expand(&joined(rows, NOTHING), join + 1, found);
         }
         for row in matches.iter() {
-            self.expand(joined(&rows, *row), join + 1, found);
+            self.expand(&joined(rows, *row), join + 1, found);
         }
     }
 

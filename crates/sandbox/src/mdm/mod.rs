@@ -4,6 +4,7 @@ pub(crate) mod execute;
 pub(crate) mod query;
 pub(crate) mod scalar;
 pub(crate) mod schema;
+pub(crate) mod shape;
 pub(crate) mod table;
 pub(crate) mod write;
 
@@ -17,9 +18,10 @@ use http::header::{ACCEPT, CACHE_CONTROL, EXPIRES, HeaderValue, PRAGMA, WWW_AUTH
 use http::{HeaderName, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use self::query::{Column, Comparison, Condition, Expr, FieldRef, Query, QueryError};
+use self::query::{Column, Comparison, Condition, Expr, FieldRef, QueryError};
 use self::scalar::Scalar;
 use self::schema::ENTITIES;
+use self::shape::{Query, Shape, Shapes};
 use self::table::Database;
 use self::write::{Answer, Format, Style};
 use crate::faults::{Fault, Misbehaviour};
@@ -38,6 +40,7 @@ pub(crate) struct Mdm {
     user: String,
     database: RwLock<Arc<Database>>,
     rotation: AtomicUsize,
+    shapes: Shapes,
     /// Queries by entity, then everything else.
     counts: [AtomicU64; ENTITIES.len() + 1],
 }
@@ -59,6 +62,7 @@ impl Mdm {
             user,
             database: RwLock::new(Arc::new(database)),
             rotation: AtomicUsize::new(0),
+            shapes: Shapes::default(),
             counts: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
@@ -148,7 +152,7 @@ impl Mdm {
     }
 
     fn query(&self, request: &Request) -> Reply {
-        match Query::parse(&request.body) {
+        match self.shapes.parse(&request.body) {
             Ok(query) => {
                 self.count(query.from[0]);
                 self.answered(request, query)
@@ -181,37 +185,24 @@ impl Mdm {
             return Reply::text(StatusCode::BAD_REQUEST, text);
         };
         let key = ENTITIES[number].key;
-        let mut query = Query {
-            from: vec![number],
-            columns: None,
-            condition: None,
-            joins: Vec::new(),
-            orders: Vec::new(),
-            start: 0,
-            limit: usize::MAX,
-        };
+        let all = Shape { from: vec![number], limit: usize::MAX, ..Shape::default() };
         let Some(id) = id else {
-            query.columns = Some(
-                key.iter()
-                    .map(|field| Column {
-                        name: ENTITIES[number].fields[*field].name.to_owned(),
-                        expr: Expr::Field(FieldRef { slot: 0, field: *field }),
-                    })
-                    .collect(),
-            );
-            return self.answered(request, query);
+            let columns = key.iter().map(|field| Column {
+                name: ENTITIES[number].fields[*field].name.to_owned(),
+                expr: Expr::Field(FieldRef { slot: 0, field: *field }),
+            });
+            let shape = Arc::new(Shape { columns: Some(columns.collect()), ..all });
+            return self.answered(request, Query { shape, condition: None });
         };
-        match by_id(number, id) {
-            Some(condition) => {
-                query.condition = Some(condition);
-                let database = self.database();
-                if (execute::Execution { query: &query, database: &database }).rows(0).is_empty() {
-                    return Reply::empty(StatusCode::NOT_FOUND);
-                }
-                self.answered(request, query)
-            }
-            None => Reply::empty(StatusCode::NOT_FOUND),
+        let Some(condition) = by_id(number, id) else {
+            return Reply::empty(StatusCode::NOT_FOUND);
+        };
+        let query = Query { shape: Arc::new(all), condition: Some(condition) };
+        let database = self.database();
+        if (execute::Execution { query: &query, database: &database }).rows(0).is_empty() {
+            return Reply::empty(StatusCode::NOT_FOUND);
         }
+        self.answered(request, query)
     }
 
     fn statistics(&self) -> Reply {

@@ -1,10 +1,11 @@
-//! The query language: JSON text to a [`Query`], with the server's own complaints.
+//! The query language: JSON to shapes and conditions, with the server's own complaints.
 
 use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::scalar::Scalar;
 use super::schema::{self, ENTITIES, Entity, Kind};
+use super::shape::Shape;
 
 /// A refusal, as the server words it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub(crate) struct QueryError {
     pub(crate) text: String,
 }
 
-fn malformed(text: impl Into<String>) -> QueryError {
+pub(crate) fn malformed(text: impl Into<String>) -> QueryError {
     QueryError { status: StatusCode::BAD_REQUEST, text: text.into() }
 }
 
@@ -102,61 +103,39 @@ pub(crate) struct Order {
     pub(crate) descending: bool,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Query {
-    /// Entities, by their place in the model.
-    pub(crate) from: Vec<usize>,
-    /// `None`: whole records.
-    pub(crate) columns: Option<Vec<Column>>,
-    pub(crate) condition: Option<Condition>,
-    pub(crate) joins: Vec<Join>,
-    pub(crate) orders: Vec<Order>,
-    pub(crate) start: usize,
-    pub(crate) limit: usize,
-}
-
 /// The limit that means none, as does an absent one.
 const NO_LIMIT: i64 = 2_147_483_647;
 
 type Parsed<T> = Result<T, QueryError>;
 
-impl Query {
-    pub(crate) fn parse(body: &[u8]) -> Parsed<Query> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|error| malformed(format!("Malformed query (not JSON: {error}).")))?;
-        let select = match value.as_object() {
-            None => return Err(malformed("Malformed query (expected a top level object).")),
-            Some(top) => top.get("select").and_then(Value::as_object).ok_or_else(|| {
-                malformed("Malformed query (has top level object but hasn't 'select' in it).")
-            })?,
-        };
-        for name in select.keys() {
-            if !matches!(
-                name.as_str(),
-                "from" | "fields" | "where" | "joins" | "order_bys" | "start" | "limit" | "cache"
-            ) {
-                return Err(unsupported(&Value::Object(
-                    [(name.clone(), select[name].clone())].into_iter().collect(),
-                )));
-            }
+/// Reads everything of a query but its condition.
+pub(crate) fn shape(select: &Map<String, Value>) -> Parsed<Shape> {
+    for (name, value) in select {
+        if !matches!(
+            name.as_str(),
+            "from" | "fields" | "joins" | "order_bys" | "start" | "limit" | "cache"
+        ) {
+            return Err(unsupported(&Value::Object(
+                [(name.clone(), value.clone())].into_iter().collect(),
+            )));
         }
-        let names = Names { from: from(select)? };
-        let joins = names.joins(select.get("joins"))?;
-        if joins.len() + 1 < names.from.len() {
-            return Err(malformed("Malformed query (several types but no join between them)."));
-        }
-        Ok(Query {
-            columns: names.columns(select.get("fields"))?,
-            condition: select.get("where").map(|cond| names.condition(cond)).transpose()?,
-            joins,
-            orders: names.orders(select.get("order_bys"))?,
-            start: non_negative(select, "start")?.unwrap_or(0),
-            limit: non_negative(select, "limit")?
-                .filter(|limit| *limit as i64 != NO_LIMIT)
-                .unwrap_or(usize::MAX),
-            from: names.from,
-        })
     }
+    let names = Names { from: from(select)? };
+    let joins = names.joins(select.get("joins"))?;
+    if joins.len() + 1 < names.from.len() {
+        return Err(malformed("Malformed query (several types but no join between them)."));
+    }
+    Ok(Shape {
+        columns: names.columns(select.get("fields"))?,
+        joins,
+        orders: names.orders(select.get("order_bys"))?,
+        start: non_negative(select, "start")?.unwrap_or(0),
+        limit: non_negative(select, "limit")?
+            .filter(|limit| *limit as i64 != NO_LIMIT)
+            .unwrap_or(usize::MAX),
+        from: names.from,
+        ..Shape::default()
+    })
 }
 
 fn non_negative(select: &Map<String, Value>, name: &str) -> Parsed<Option<usize>> {
@@ -206,8 +185,8 @@ enum Operand {
     Field(FieldRef),
 }
 
-struct Names {
-    from: Vec<usize>,
+pub(crate) struct Names {
+    pub(crate) from: Vec<usize>,
 }
 
 impl Names {
@@ -373,7 +352,7 @@ impl Names {
             .collect()
     }
 
-    fn condition(&self, value: &Value) -> Parsed<Condition> {
+    pub(crate) fn condition(&self, value: &Value) -> Parsed<Condition> {
         let (name, inner) = single(value)?;
         Ok(match name {
             "eq" => self.comparison(Comparison::Eq, inner)?,

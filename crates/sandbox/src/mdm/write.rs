@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::execute::{Execution, Found};
-use super::query::{Column, Expr, Query};
+use super::query::{Column, Expr};
 use super::schema::ENTITIES;
+use super::shape::Query;
 use super::table::Database;
 use crate::http::{Chunks, Content};
 
@@ -37,12 +38,13 @@ pub(crate) struct Answer {
     style: Style,
     found: Vec<Found>,
     next: usize,
-    labels: Labels,
+    labels: Arc<Labels>,
     ended: bool,
 }
 
 /// The texts around a row's values, made once.
-struct Labels {
+#[derive(Debug)]
+pub(crate) struct Labels {
     open: String,
     /// With its comma and colon, or as an XML tag's name.
     names: Vec<String>,
@@ -72,7 +74,7 @@ impl Answer {
                 seen.insert(values)
             });
         }
-        let labels = Labels::new(&query, &style);
+        let labels = Labels::of(&query, &style);
         Answer { database, query, style, found, next: 0, labels, ended: false }
     }
 
@@ -151,6 +153,14 @@ impl Chunks for Continued {
 }
 
 impl Labels {
+    fn of(query: &Query, style: &Style) -> Arc<Labels> {
+        if style.format == Format::Json && style.lower_case {
+            let labels = query.labels.get_or_init(|| Arc::new(Labels::new(query, style)));
+            return Arc::clone(labels);
+        }
+        Arc::new(Labels::new(query, style))
+    }
+
     fn new(query: &Query, style: &Style) -> Labels {
         let cased = |name: &str| {
             if style.lower_case && style.format == Format::Json {

@@ -62,15 +62,15 @@ pub(super) fn parse(
             .schema(at, message)
             .hint("make the workflow STANDARD, or call without waiting for the result");
     }
-    let resource_type = rest[0];
-    let resource = text.rsplit_once(&format!(":{resource_type}:")).map_or("", |(_, api)| api);
+    // `aws-sdk:s3:getObject` names its service in the second place.
+    let (resource_type, resource) = match (rest[0], rest[1].split_once(':')) {
+        ("aws-sdk", Some((service, api))) => (format!("aws-sdk:{service}"), api),
+        (service, _) => (service.to_owned(), rest[1]),
+    };
     Some(Task {
         resource: Arc::from(stem),
         integration,
-        ..plain(Service::Integrated {
-            resource_type: resource_type.to_owned(),
-            resource: resource.to_owned(),
-        })
+        ..plain(Service::Integrated { resource_type, resource: resource.to_owned() })
     })
 }
 
@@ -88,4 +88,41 @@ fn refuse(text: &str, at: &At, problems: &mut Problems<'_>) -> Option<Task> {
         .error(INVALID_RESOURCE, at, format!("Resource is not a valid ARN: {text}"))
         .hint("as `arn:aws:states:::http:invoke` or the ARN of a function or an activity");
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use stepbus_document::Document;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, resource: &str, integration: Integration, kind: (&str, &str)) {
+        let document = Document::parse("{}").unwrap();
+        let mut problems = Problems::new(&document);
+        let at = At::root();
+        let task = parse(text, &at, WorkflowType::Standard, &mut problems).unwrap();
+        assert_eq!((&*task.resource, task.integration), (resource, integration));
+        let (resource_type, resource) = (kind.0.to_owned(), kind.1.to_owned());
+        assert_eq!(task.service, Service::Integrated { resource_type, resource });
+    }
+
+    #[test]
+    fn resources_and_their_patterns() {
+        let (plain, token) = (Integration::RequestResponse, Integration::WaitForTaskToken);
+        let arn = "arn:aws:states:::http:invoke";
+        check(arn, arn, plain, ("http", "invoke"));
+        check(
+            "arn:aws:states:::states:startExecution.sync:2",
+            "arn:aws:states:::states:startExecution",
+            Integration::Sync2,
+            ("states", "startExecution.sync:2"),
+        );
+        check(
+            "arn:aws:states:::aws-sdk:s3:getObject.waitForTaskToken",
+            "arn:aws:states:::aws-sdk:s3:getObject",
+            token,
+            ("aws-sdk:s3", "getObject.waitForTaskToken"),
+        );
+    }
 }

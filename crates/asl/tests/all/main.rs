@@ -4,6 +4,7 @@ mod definitions;
 mod errors;
 mod forks;
 mod histories;
+mod journals;
 mod maps;
 mod paths;
 mod properties;

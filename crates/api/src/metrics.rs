@@ -106,10 +106,8 @@ async fn subscriptions(face: &Face, scrape: &mut Scrape) -> Result<(), ApiError>
 fn deliveries(face: &Face, scrape: &mut Scrape) {
     let attempts = scrape.table("stepbus_delivery_attempts", "Calls that were answered or failed");
     let retries = scrape.table("stepbus_delivery_retries", "Attempts that led to another one");
-    let throttled = scrape.table(
-        "stepbus_delivery_throttled_seconds",
-        "Time for which the destination took nothing",
-    );
+    let throttled = scrape
+        .table("stepbus_delivery_throttled_seconds", "Time for which the destination took nothing");
     let memory = scrape.table("stepbus_delivery_in_memory", "Deliveries in memory");
     let buckets = scrape.table(
         "stepbus_delivery_latency_seconds_bucket",

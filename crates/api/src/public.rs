@@ -41,11 +41,7 @@ async fn answer(face: &Face, request: Request) -> Result<Response, ApiError> {
 
 type Parameters = BTreeMap<String, String>;
 
-fn find(
-    face: &Face,
-    method: &Method,
-    path: &str,
-) -> Result<(Arc<Endpoint>, Parameters), ApiError> {
+fn find(face: &Face, method: &Method, path: &str) -> Result<(Arc<Endpoint>, Parameters), ApiError> {
     let catalogue = face.engine.catalogue();
     let mut other_method = false;
     for endpoint in &catalogue.endpoints {
@@ -171,7 +167,8 @@ fn respond(face: &Face, endpoint: &Endpoint, answer: Answer) -> Response {
             (StatusCode::ACCEPTED, Json(body)).into_response()
         }
         Answer::Busy { run } => {
-            let message = format!("{run} is still open, and '{}' runs one at a time", endpoint.spec.name);
+            let message =
+                format!("{run} is still open, and '{}' runs one at a time", endpoint.spec.name);
             let body = json!({ "error": "RunInProgress", "message": message, "run": run, "look": look(run) });
             (StatusCode::CONFLICT, Json(body)).into_response()
         }
@@ -180,7 +177,8 @@ fn respond(face: &Face, endpoint: &Endpoint, answer: Answer) -> Response {
             ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFound", message).into_response()
         }
         Answer::KeyReused { run } => {
-            let message = format!("this Idempotency-Key came with another request before, as {run}");
+            let message =
+                format!("this Idempotency-Key came with another request before, as {run}");
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             ApiError::new(status, "IdempotencyKeyReused", message).into_response()
         }
@@ -196,7 +194,10 @@ mod tests {
     fn paths_meet_templates() {
         let check = |template: &str, path: &str, expected: Option<&[(&str, &str)]>| {
             let expected = expected.map(|pairs| {
-                pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+                pairs
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect()
             });
             assert_eq!(parameters(template, path), expected, "{template} {path}");
         };

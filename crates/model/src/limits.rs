@@ -149,7 +149,7 @@ impl Limits {
         error_chars: 400,
         token_margin_seconds: 60,
         throttle_floor_ms: 100,
-        throttle_first_ms: 1_000,
+        throttle_first_ms: 250,
         throttle_growth_cap_ms: 60_000,
         throttle_cap_seconds: 3_600,
         resume_calls: 2,

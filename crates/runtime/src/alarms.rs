@@ -18,6 +18,8 @@ use crate::engine::Engine;
 
 /// How often the clock is looked at when nothing is due: bounds the harm of a clock that jumps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// Between two looks at the store while more is overdue than memory holds.
+const OVERFULL_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Alarm {
@@ -37,22 +39,24 @@ struct State {
     heap: BinaryHeap<Reverse<(Timestamp, Alarm)>>,
     /// All that is due before this is in the heap.
     horizon: Timestamp,
+    /// The store is being read: what is set now may not be in what was read.
+    reading: bool,
 }
 
 impl Alarms {
     pub(crate) fn new(capacity: usize) -> Self {
         // Nothing has been read yet, so nothing is known to be in memory.
-        let state = State { heap: BinaryHeap::new(), horizon: Timestamp(i64::MIN) };
+        let state = State { heap: BinaryHeap::new(), horizon: Timestamp(i64::MIN), reading: false };
         Alarms { capacity, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Rings for `alarm` at `due`. The store already knows of it.
     pub(crate) fn set(&self, due: Timestamp, alarm: Alarm) {
         let mut state = self.state.lock();
-        if due >= state.horizon {
+        if due >= state.horizon && !state.reading {
             return;
         }
-        if state.heap.len() >= self.capacity {
+        if state.heap.len() >= self.capacity && !state.reading {
             state.horizon = due;
             return;
         }
@@ -95,7 +99,8 @@ impl Alarms {
     fn refill(&self, page: Vec<(Timestamp, Alarm)>, complete_until: Timestamp) {
         let mut state = self.state.lock();
         state.heap.extend(page.into_iter().map(Reverse));
-        state.horizon = state.horizon.max(complete_until);
+        state.horizon = complete_until;
+        state.reading = false;
     }
 }
 
@@ -111,11 +116,16 @@ async fn ring(engine: &Arc<Engine>) {
             }
         }
         let (mut wait, read) = alarms.next(engine.clock.now());
-        if read && let Err(error) = read_ahead(engine).await {
-            tracing::warn!(%error, "could not read what is due; trying again");
-            wait = Duration::from_secs(1);
-        } else if read {
-            continue;
+        if read {
+            match read_ahead(engine).await {
+                // A page full of what rang already: whoever it rang for needs a moment.
+                Ok(until) if until <= engine.clock.now() => wait = OVERFULL_PAUSE,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "could not read what is due; trying again");
+                    wait = Duration::from_secs(1);
+                }
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -124,9 +134,11 @@ async fn ring(engine: &Arc<Engine>) {
     }
 }
 
-/// Fills memory with the soonest of what the store knows to be due.
-async fn read_ahead(engine: &Engine) -> Result<(), StoreError> {
+/// Fills memory with the soonest of what the store knows to be due, and says until when that is
+/// all there is.
+async fn read_ahead(engine: &Engine) -> Result<Timestamp, StoreError> {
     let limit = engine.alarms.capacity;
+    engine.alarms.state.lock().reading = true;
     let deliveries = engine.store.due_deliveries(Timestamp::MAX, limit).await?;
     let executions = engine.store.due_executions(Timestamp::MAX, limit).await?;
     let complete = |count: usize, last: Option<Timestamp>| {
@@ -145,5 +157,5 @@ async fn read_ahead(engine: &Engine) -> Result<(), StoreError> {
     page.retain(|(due, _)| *due <= until);
     // Those that share the last moment may continue on the next page: it begins there again.
     engine.alarms.refill(page, until);
-    Ok(())
+    Ok(until)
 }

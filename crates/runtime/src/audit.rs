@@ -112,7 +112,11 @@ impl Audit<'_> {
     ) -> Result<(), StoreError> {
         self.report.executions += 1;
         let Some(program) = program else {
-            self.find("execution-has-its-definition", row.id, "its definition is gone or unreadable");
+            self.find(
+                "execution-has-its-definition",
+                row.id,
+                "its definition is gone or unreadable",
+            );
             return Ok(());
         };
         let entries = match decode_journal(&self.store.journal(row.id, 0).await?, 0) {
@@ -127,7 +131,11 @@ impl Audit<'_> {
         let Some((at, Input::Started(start))) = entries.next() else {
             // A child of a stopped map run may have ended before its start was written.
             if row.status == ExecutionStatus::Running {
-                self.find("journal-begins-with-start", row.id, "its journal does not begin with a start");
+                self.find(
+                    "journal-begins-with-start",
+                    row.id,
+                    "its journal does not begin with a start",
+                );
             }
             return Ok(());
         };
@@ -153,7 +161,8 @@ impl Audit<'_> {
 /// How the row and the replayed outcome differ. A child that its map run aborted has no journal
 /// entry of that: the map run's end says it.
 fn disagreement(row: &ExecutionRow, outcome: Option<&Outcome>) -> Option<String> {
-    let child_of = |row: &ExecutionRow| -> Option<MapRunId> { row.item.map(|(map_run, _)| map_run) };
+    let child_of =
+        |row: &ExecutionRow| -> Option<MapRunId> { row.item.map(|(map_run, _)| map_run) };
     let replayed = match outcome {
         None if row.status == ExecutionStatus::Aborted && child_of(row).is_some() => return None,
         None => ExecutionStatus::Running,
@@ -169,6 +178,10 @@ fn disagreement(row: &ExecutionRow, outcome: Option<&Outcome>) -> Option<String>
         Some(Outcome::Aborted(_)) => ExecutionStatus::Aborted,
     };
     (replayed != row.status).then(|| {
-        format!("it is recorded as {}, its journal replays to {}", row.status.name(), replayed.name())
+        format!(
+            "it is recorded as {}, its journal replays to {}",
+            row.status.name(),
+            replayed.name()
+        )
     })
 }

@@ -105,6 +105,7 @@ pub struct Catalogue {
     pub workflows: HashMap<String, Arc<Workflow>>,
     pub endpoints: Vec<Arc<Endpoint>>,
     pub queues: HashMap<String, ResourceId>,
+    pub destinations: HashMap<String, Target>,
     /// Names of all there ever was, for telling records.
     pub names: HashMap<ResourceId, (ResourceKind, String)>,
 }
@@ -120,9 +121,13 @@ impl Catalogue {
         self.subscriptions.values().find(|subscription| subscription.spec.name == name)
     }
 
+    /// The declared thing that a subscription names as its target.
     #[must_use]
-    pub fn workflow_by_id(&self, id: ResourceId) -> Option<&Arc<Workflow>> {
-        self.workflows.values().find(|workflow| workflow.id == id)
+    pub fn target(&self, spec: &TargetSpec) -> Option<Target> {
+        match spec {
+            TargetSpec::Workflow(name) => self.workflows.get(name).cloned().map(Target::Workflow),
+            TargetSpec::Destination(name) => self.destinations.get(name).cloned(),
+        }
     }
 }
 
@@ -131,7 +136,7 @@ impl Catalogue {
 ///
 /// # Errors
 /// When something does not compile, names what is not there, or the store fails.
-pub async fn register(
+pub(crate) async fn register(
     store: &dyn Store,
     limits: &Limits,
     declared: &Declared,
@@ -143,11 +148,11 @@ pub async fn register(
         let (id, _) = registrar.register(ResourceKind::Queue, queue, "{}".to_owned());
         catalogue.queues.insert(queue.clone(), id);
     }
-    let mut destinations = HashMap::new();
     for spec in &declared.destinations {
         let (id, _) = registrar.register(ResourceKind::Destination, &spec.name, json(spec));
-        let upsert = matches!(spec.action, stepbus_connect::Action::Upsert(_));
-        destinations.insert(spec.name.clone(), (id, upsert));
+        let keeps_remote_id = matches!(spec.action, stepbus_connect::Action::Upsert(_));
+        let target = Target::Destination { id, name: spec.name.clone(), keeps_remote_id };
+        catalogue.destinations.insert(spec.name.clone(), target);
     }
     for spec in &declared.connections {
         registrar.register(ResourceKind::Connection, &spec.name, json(spec));
@@ -163,7 +168,7 @@ pub async fn register(
         catalogue.buses.insert(spec.name.clone(), Arc::new(bus));
     }
     for spec in &declared.subscriptions {
-        let subscription = registrar.subscription(spec, &catalogue, &destinations)?;
+        let subscription = registrar.subscription(spec, &catalogue)?;
         subscribe(&catalogue, &subscription)?;
         catalogue.subscriptions.insert(subscription.id, Arc::new(subscription));
     }
@@ -181,7 +186,7 @@ pub async fn register(
 ///
 /// # Errors
 /// When its text no longer compiles or its target is gone.
-pub fn compile_version(
+pub(crate) fn compile_version(
     catalogue: &Catalogue,
     row: &ResourceRow,
 ) -> Result<Subscription, CatalogueError> {
@@ -192,17 +197,11 @@ pub fn compile_version(
     };
     let spec: SubscriptionSpec =
         serde_json::from_str(&row.body).map_err(|error| invalid(error.to_string()))?;
-    let current = catalogue.subscriptions.get(&row.id);
-    let target = match current {
-        Some(current) if current.spec.target == spec.target => current.target.clone(),
-        _ => catalogue
-            .subscriptions
-            .values()
-            .find(|other| other.spec.target == spec.target)
-            .map(|other| other.target.clone())
-            .ok_or_else(|| invalid(format!("its target '{}' is gone", spec.target.name())))?,
-    };
-    let dead_letter = spec.dead_letter.as_ref().and_then(|name| catalogue.queues.get(name)).copied();
+    let target = catalogue
+        .target(&spec.target)
+        .ok_or_else(|| invalid(format!("its target '{}' is gone", spec.target.name())))?;
+    let dead_letter =
+        spec.dead_letter.as_ref().and_then(|name| catalogue.queues.get(name)).copied();
     build(row.id, row.version, spec, target, dead_letter)
 }
 
@@ -236,11 +235,7 @@ fn subscribe(catalogue: &Catalogue, subscription: &Subscription) -> Result<(), C
     Ok(())
 }
 
-fn compile(
-    kind: &'static str,
-    name: &str,
-    value: &Value,
-) -> Result<Template, CatalogueError> {
+fn compile(kind: &'static str, name: &str, value: &Value) -> Result<Template, CatalogueError> {
     Template::compile(value).map_err(|errors| {
         let messages: Vec<String> =
             errors.iter().map(|(at, error)| format!("{at}: {error}")).collect();
@@ -264,8 +259,10 @@ struct Registrar<'a> {
 impl<'a> Registrar<'a> {
     async fn load(store: &'a dyn Store, now: Timestamp) -> Result<Self, StoreError> {
         let rows = store.resources().await?;
-        let names =
-            rows.iter().map(|row| (row.id, (row.kind, row.name.clone()))).collect::<HashMap<_, _>>();
+        let names = rows
+            .iter()
+            .map(|row| (row.id, (row.kind, row.name.clone())))
+            .collect::<HashMap<_, _>>();
         let known = rows.into_iter().map(|row| ((row.kind, row.name.clone()), row)).collect();
         Ok(Registrar { store, now, known, batch: Batch::new(), names })
     }
@@ -332,7 +329,6 @@ impl<'a> Registrar<'a> {
         &mut self,
         spec: &SubscriptionSpec,
         catalogue: &Catalogue,
-        destinations: &HashMap<String, (ResourceId, bool)>,
     ) -> Result<Subscription, CatalogueError> {
         let missing = |what: &str, name: &str| CatalogueError::Missing {
             kind: "subscription",
@@ -342,26 +338,13 @@ impl<'a> Registrar<'a> {
         if !catalogue.buses.contains_key(&spec.bus) {
             return Err(missing("bus", &spec.bus));
         }
-        let target = match &spec.target {
-            TargetSpec::Workflow(name) => catalogue
-                .workflows
-                .get(name)
-                .map(|workflow| Target::Workflow(workflow.clone()))
-                .ok_or_else(|| missing("workflow", name))?,
-            TargetSpec::Destination(name) => destinations
-                .get(name)
-                .map(|(id, upsert)| Target::Destination {
-                    id: *id,
-                    name: name.clone(),
-                    keeps_remote_id: *upsert,
-                })
-                .ok_or_else(|| missing("destination", name))?,
-        };
+        let target = catalogue.target(&spec.target).ok_or_else(|| match &spec.target {
+            TargetSpec::Workflow(name) => missing("workflow", name),
+            TargetSpec::Destination(name) => missing("destination", name),
+        })?;
         let dead_letter = match &spec.dead_letter {
             None => None,
-            Some(name) => {
-                Some(*catalogue.queues.get(name).ok_or_else(|| missing("queue", name))?)
-            }
+            Some(name) => Some(*catalogue.queues.get(name).ok_or_else(|| missing("queue", name))?),
         };
         let (id, version) = self.register(ResourceKind::Subscription, &spec.name, json(spec));
         build(id, version, spec.clone(), target, dead_letter)
@@ -370,12 +353,8 @@ impl<'a> Registrar<'a> {
     /// Commits the difference; what was not registered again is retired.
     async fn finish(mut self) -> Result<HashMap<ResourceId, (ResourceKind, String)>, StoreError> {
         for row in self.known.into_values().filter(|row| !row.retired) {
-            let retired = ResourceRow {
-                version: row.version + 1,
-                at: self.now,
-                retired: true,
-                ..row
-            };
+            let retired =
+                ResourceRow { version: row.version + 1, at: self.now, retired: true, ..row };
             self.batch.put_resource(retired);
         }
         if !self.batch.is_empty() {

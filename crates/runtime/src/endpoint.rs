@@ -33,17 +33,31 @@ pub struct EndpointRequest {
 /// What a call amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    Accepted { run: RunId },
+    Accepted {
+        run: RunId,
+    },
     /// The same Idempotency-Key started this run before.
-    Again { run: RunId },
+    Again {
+        run: RunId,
+    },
     /// The endpoint refuses a second run while this one is open.
-    Busy { run: RunId },
+    Busy {
+        run: RunId,
+    },
     /// A path parameter has a value the endpoint does not know.
-    Unknown { parameter: String, value: String, known: Vec<String> },
+    Unknown {
+        parameter: String,
+        value: String,
+        known: Vec<String>,
+    },
     /// The same Idempotency-Key came with another request.
-    KeyReused { run: RunId },
+    KeyReused {
+        run: RunId,
+    },
     /// The event cannot be made from this request, or the bus refuses it.
-    Invalid { message: String },
+    Invalid {
+        message: String,
+    },
 }
 
 impl Engine {
@@ -91,11 +105,11 @@ impl Engine {
     ) -> Result<Answer, StoreError> {
         let (mut batch, mut effects) = (Batch::acceptance(), Effects::default());
         let bus = &endpoint.spec.bus;
-        let published =
-            match self.publish_root(&mut batch, &mut effects, origin, label, bus, event) {
-                Ok(published) => published,
-                Err(error) => return Ok(Answer::Invalid { message: error.to_string() }),
-            };
+        let published = match self.publish_root(&mut batch, &mut effects, origin, label, bus, event)
+        {
+            Ok(published) => published,
+            Err(error) => return Ok(Answer::Invalid { message: error.to_string() }),
+        };
         if let Some(key) = &request.idempotency_key {
             let now = self.clock.now();
             let claim = ClaimRow {
@@ -137,11 +151,7 @@ fn unknown_parameter(endpoint: &Endpoint, request: &EndpointRequest) -> Option<A
     })
 }
 
-fn event(
-    endpoint: &Endpoint,
-    request: &EndpointRequest,
-    now: Timestamp,
-) -> Result<Event, String> {
+fn event(endpoint: &Endpoint, request: &EndpointRequest, now: Timestamp) -> Result<Event, String> {
     let request = serde_json::to_value(request).map_err(|error| error.to_string())?;
     let mut scope = Scope::new(Env { now, seed: 0 });
     scope.bind("request", &request);

@@ -111,7 +111,8 @@ impl Engine {
         Ok(published)
     }
 
-    /// Commits a batch that somebody outside waits for, then acts on it.
+    /// Commits a batch that somebody outside waits for, then acts on it: to the end, even when
+    /// whoever waits goes away meanwhile.
     pub(crate) async fn accept(
         self: &Arc<Self>,
         batch: Batch,
@@ -120,11 +121,15 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        crash::point("accept.before_commit");
-        self.store.commit(batch).await?;
-        crash::point("accept.after_commit");
-        self.act(effects);
-        Ok(())
+        let engine = self.clone();
+        let accepted = tokio::spawn(async move {
+            crash::point("accept.before_commit");
+            engine.store.commit(batch).await?;
+            crash::point("accept.after_commit");
+            engine.act(effects);
+            Ok(())
+        });
+        accepted.await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
     }
 
     /// Carries out what a committed batch asks for.
@@ -149,7 +154,10 @@ impl Engine {
         let catalogue = self.catalogue();
         let name = stepbus_model::arn::name_of(bus);
         let bus = catalogue.buses.get(name).ok_or_else(|| {
-            EntryError::new("ResourceNotFoundException", format!("Event bus {name} does not exist."))
+            EntryError::new(
+                "ResourceNotFoundException",
+                format!("Event bus {name} does not exist."),
+            )
         })?;
         let body = self.admit(origin, bus, event)?;
         let matched = self.matches(bus, &body)?;

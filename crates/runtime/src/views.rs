@@ -5,12 +5,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use stepbus_asl::{Bounds, HistoryEvent};
-use stepbus_model::{
-    EventId, ExecutionId, MapRunId, ResourceId, RunId, Timestamp, Totals, arn,
-};
+use stepbus_model::{EventId, ExecutionId, MapRunId, ResourceId, RunId, Timestamp, Totals, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionFilter, ExecutionRow, ExecutionStatus, ItemCounts, MapRunRow,
-    RunRow, StoreError, WorkflowTotals,
+    Batch, Cause, ExecutionFilter, ExecutionRow, ExecutionStatus, ItemCounts, MapRunRow, RunRow,
+    StoreError, WorkflowTotals,
 };
 
 use crate::catalogue::Catalogue;
@@ -278,10 +276,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the store fails or the journal is damaged.
-    pub async fn history(
-        &self,
-        id: ExecutionId,
-    ) -> Result<Option<Vec<HistoryEvent>>, StoreError> {
+    pub async fn history(&self, id: ExecutionId) -> Result<Option<Vec<HistoryEvent>>, StoreError> {
         let Some(row) = self.store.execution(id).await? else { return Ok(None) };
         let program = self.program_of(&row).await?;
         let journal = decode_journal(&self.store.journal(id, 0).await?, 0)?;

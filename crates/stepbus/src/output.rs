@@ -44,7 +44,8 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let mut text = String::new();
     for row in std::iter::once(&head).chain(rows) {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| pad(cell, *width)).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }
@@ -53,7 +54,8 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 fn pad(cell: &str, width: usize) -> String {
     let gap = " ".repeat(width.saturating_sub(cell.chars().count()));
-    let number = !cell.is_empty() && cell.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '-');
+    let number =
+        !cell.is_empty() && cell.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '-');
     if number { format!("{gap}{cell}") } else { format!("{cell}{gap}") }
 }
 
@@ -85,6 +87,9 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(-1_234), "-1,234");
         let rows = [vec!["crm".to_owned(), count(5_000)], vec!["erp".to_owned(), count(7)]];
-        assert_eq!(table(&["target", "sent"], &rows), "target  sent\ncrm     5,000\nerp         7\n");
+        assert_eq!(
+            table(&["target", "sent"], &rows),
+            "target  sent\ncrm     5,000\nerp         7\n"
+        );
     }
 }

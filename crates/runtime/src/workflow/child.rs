@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stepbus_asl::{
-    Bounds, Failure, MapItem, MapRunSpec, Program, SEMANTICS, Start, WorkflowType,
-};
+use stepbus_asl::{Bounds, Failure, MapItem, MapRunSpec, Program, SEMANTICS, Start, WorkflowType};
 use stepbus_model::{ExecutionId, MapRunId, RunId, arn};
 use stepbus_store::{
     Batch, Cause, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts,
@@ -62,8 +60,7 @@ impl Family {
         let Some(batcher) = &self.spec.batcher else { return select(index, item) };
         let first = item["first"].as_u64().unwrap_or(0);
         let members = item["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let selected: Result<Vec<Arc<Value>>, Failure> =
-            (first..)
+        let selected: Result<Vec<Arc<Value>>, Failure> = (first..)
             .zip(members)
             .map(|(index, item)| select(index, &Arc::new(item.clone())))
             .collect();

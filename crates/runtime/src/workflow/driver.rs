@@ -263,7 +263,8 @@ impl Driver {
     async fn next(&mut self) -> Arrival {
         loop {
             let now = self.engine.clock.now();
-            let due = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+            let due =
+                self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
             if let Some((timer, at)) = due
                 && at <= now
             {

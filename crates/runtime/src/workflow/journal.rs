@@ -14,11 +14,15 @@ pub(crate) fn encode(entries: &[(Timestamp, Input)]) -> Bytes {
 ///
 /// # Errors
 /// When an entry is missing or cannot be read.
-pub(crate) fn decode(rows: &[JournalRow], from: u64) -> Result<Vec<(Timestamp, Input)>, StoreError> {
+pub(crate) fn decode(
+    rows: &[JournalRow],
+    from: u64,
+) -> Result<Vec<(Timestamp, Input)>, StoreError> {
     let mut entries = Vec::new();
     let mut next = rows.first().map_or(from, |row| row.first.min(from));
     for row in rows {
-        let damaged = |what: String| StoreError::Failed(format!("journal of {}: {what}", row.execution));
+        let damaged =
+            |what: String| StoreError::Failed(format!("journal of {}: {what}", row.execution));
         if row.first != next {
             return Err(damaged(format!("entry {next} is missing")));
         }

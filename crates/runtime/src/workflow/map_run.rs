@@ -7,9 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use stepbus_asl::map::{MapCounts, exceeds_tolerance, tolerance_exceeded};
-use stepbus_asl::{
-    Failure, Input, MapRunOutcome, MapRunSpec, MapSource, Program,
-};
+use stepbus_asl::{Failure, Input, MapRunOutcome, MapRunSpec, MapSource, Program};
 use stepbus_model::{MapRunId, crash};
 use stepbus_store::{
     Batch, ExecutionRow, ExecutionStatus, ItemCounts, MapPageRow, MapRunEnd, MapRunRow,
@@ -229,7 +227,9 @@ impl<'a> MapRun<'a> {
             let Some(ended) = self.children.join_next().await else { break };
             let status = match ended {
                 Ok(status) => status?,
-                Err(panic) => return self.give_up(Failure::new("States.Runtime", panic.to_string())).await,
+                Err(panic) => {
+                    return self.give_up(Failure::new("States.Runtime", panic.to_string())).await;
+                }
             };
             self.count(status);
             if self.too_many_failed() {
@@ -276,8 +276,9 @@ impl<'a> MapRun<'a> {
     }
 
     async fn take_page(&mut self, page: &MapPageRow) -> Result<(), StoreError> {
-        let items: Vec<Arc<Value>> = serde_json::from_slice(&page.items)
-            .map_err(|error| StoreError::Failed(format!("page {} of {}: {error}", page.page, self.id)))?;
+        let items: Vec<Arc<Value>> = serde_json::from_slice(&page.items).map_err(|error| {
+            StoreError::Failed(format!("page {} of {}: {error}", page.page, self.id))
+        })?;
         let mut ended = HashMap::new();
         if !self.fresh {
             let to = page.first_index + u64::from(page.count);

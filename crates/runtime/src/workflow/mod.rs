@@ -259,11 +259,7 @@ impl Executions {
     }
 
     /// A place in memory, unless the execution has one already or there is none left.
-    fn admit(
-        &self,
-        engine: &Engine,
-        id: ExecutionId,
-    ) -> Option<mpsc::UnboundedReceiver<Message>> {
+    fn admit(&self, engine: &Engine, id: ExecutionId) -> Option<mpsc::UnboundedReceiver<Message>> {
         let mut live = self.live.lock();
         if live.contains_key(&id) {
             return None;
@@ -314,9 +310,9 @@ impl Executions {
         }
         let row = engine.store.definition(definition).await?;
         let row = row.ok_or_else(|| StoreError::Gone(format!("definition {definition}")))?;
-        let unreadable = |error: String| StoreError::Failed(format!("definition {definition}: {error}"));
-        let document =
-            Document::parse(&row.text).map_err(|error| unreadable(error.to_string()))?;
+        let unreadable =
+            |error: String| StoreError::Failed(format!("definition {definition}: {error}"));
+        let document = Document::parse(&row.text).map_err(|error| unreadable(error.to_string()))?;
         // It was checked for its own kind when it was declared.
         let program = Program::parse(&document, stepbus_asl::WorkflowType::Standard)
             .map_err(|problems| unreadable(format!("{} problems", problems.len())))?;

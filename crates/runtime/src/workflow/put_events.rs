@@ -98,11 +98,8 @@ fn publish(
         time,
     };
     let bus = entry.event_bus_name.as_deref().map_or(DEFAULT_BUS, arn::name_of);
-    let origin = Origin {
-        run: row.run,
-        cause: Cause::Execution(row.id),
-        hops: row.hops.saturating_add(1),
-    };
+    let origin =
+        Origin { run: row.run, cause: Cause::Execution(row.id), hops: row.hops.saturating_add(1) };
     let mut routed = Batch::new();
     let published = engine.route(&mut routed, effects, origin, bus, &event)?;
     batch.append(routed);

@@ -74,9 +74,10 @@ async fn http_invoke(
 fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
     let invalid = |what: &str| Failure::new("States.Runtime", format!("http:invoke: {what}"));
     let text = |name: &str| {
-        arguments.get(name).and_then(Value::as_str).ok_or_else(|| {
-            invalid(&format!("`{name}` is required and must be text"))
-        })
+        arguments
+            .get(name)
+            .and_then(Value::as_str)
+            .ok_or_else(|| invalid(&format!("`{name}` is required and must be text")))
     };
     let (url, method) = (text("ApiEndpoint")?.to_owned(), text("Method")?.to_owned());
     let connection = ["InvocationConfig", "Authentication"]
@@ -104,9 +105,10 @@ fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
 
 /// A connection's ARN ends in `connection/NAME/UUID` on AWS; here its name is enough.
 fn connection_name(arn_or_name: &str) -> &str {
-    arn_or_name
-        .split_once(":connection/")
-        .map_or_else(|| arn::name_of(arn_or_name), |(_, rest)| rest.split('/').next().unwrap_or(rest))
+    arn_or_name.split_once(":connection/").map_or_else(
+        || arn::name_of(arn_or_name),
+        |(_, rest)| rest.split('/').next().unwrap_or(rest),
+    )
 }
 
 /// Members as names and texts; an array gives its name several times.

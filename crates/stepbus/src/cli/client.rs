@@ -29,7 +29,11 @@ impl Client {
         Client { agent: config.into(), url, json }
     }
 
-    pub(super) fn get(&self, path: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<Value> {
+    pub(super) fn get(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+    ) -> anyhow::Result<Value> {
         let mut request = self.agent.get(format!("{}/admin/{path}", self.url));
         for (name, value) in query {
             if let Some(value) = value {

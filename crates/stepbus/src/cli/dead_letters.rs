@@ -165,7 +165,8 @@ fn queues(queues: &Value) -> String {
 fn tally(answer: &Value, done: &str) -> String {
     let mut text = format!("{} {done}", cell(answer, "/done"));
     if answer["refused"].as_u64().unwrap_or(0) > 0 {
-        let refusal = format!(", {} refused: {}", cell(answer, "/refused"), cell(answer, "/refusal"));
+        let refusal =
+            format!(", {} refused: {}", cell(answer, "/refused"), cell(answer, "/refusal"));
         text.push_str(&refusal);
     }
     if answer["running"] == true {

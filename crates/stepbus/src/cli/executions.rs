@@ -141,7 +141,9 @@ fn list(executions: &Value) -> String {
 
 fn describe(execution: &Value) -> String {
     let mut text = String::new();
-    for name in ["id", "arn", "workflow", "status", "run", "caused_by", "item_index", "error", "cause"] {
+    for name in
+        ["id", "arn", "workflow", "status", "run", "caused_by", "item_index", "error", "cause"]
+    {
         if !execution[name].is_null() {
             text.push_str(&format!("{name:<10} {}\n", cell(execution, &format!("/{name}"))));
         }

@@ -78,7 +78,8 @@ fn show(run: &Value) -> String {
         text.push_str(&listing(maps, "", &head, |map| {
             let columns = ["/id", "/workflow", "/status", "/counts/total", "/counts/succeeded"];
             let mut row: Vec<String> = columns.iter().map(|column| cell(map, column)).collect();
-            let failed = ["failed", "timed_out"].iter().filter_map(|name| map["counts"][name].as_i64());
+            let failed =
+                ["failed", "timed_out"].iter().filter_map(|name| map["counts"][name].as_i64());
             row.push(output::count(failed.sum()));
             row.push(cell(map, "/counts/aborted"));
             row

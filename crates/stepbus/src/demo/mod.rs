@@ -97,7 +97,9 @@ async fn demo(options: Options, json: bool) -> anyhow::Result<ExitCode> {
         }
     };
     let seconds = began.elapsed().as_secs_f64();
-    let report = Report::new(&view, &sandbox.control("verify")?, &sandbox.control("stats")?, seconds)?;
+    let (verification, stats) = (sandbox.control("verify")?, sandbox.control("stats")?);
+    let deliveries = server.engine.delivery_measures();
+    let report = Report::new(&view, &verification, &stats, deliveries, seconds)?;
     if json {
         output::line(&report.to_json().to_string());
     } else {

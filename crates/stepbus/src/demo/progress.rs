@@ -14,8 +14,15 @@ use crate::output;
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) enum Progress {
-    Bars { all: MultiProgress, extracted: ProgressBar, targets: BTreeMap<String, ProgressBar>, products: u64 },
-    Lines { last: Instant },
+    Bars {
+        all: MultiProgress,
+        extracted: ProgressBar,
+        targets: BTreeMap<String, ProgressBar>,
+        products: u64,
+    },
+    Lines {
+        last: Instant,
+    },
 }
 
 impl Progress {
@@ -35,9 +42,12 @@ impl Progress {
             Progress::Bars { all, extracted, targets, products } => {
                 set(extracted, extraction.extracted + extraction.failed);
                 for (name, totals) in target_lines(run) {
-                    let bar = targets.entry(name.clone()).or_insert_with(|| bar(all, &name, *products));
+                    let bar =
+                        targets.entry(name.clone()).or_insert_with(|| bar(all, &name, *products));
                     set(bar, totals.matched - totals.pending);
-                    bar.set_length((*products).saturating_sub(u64::try_from(extraction.failed).unwrap_or(0)));
+                    bar.set_length(
+                        (*products).saturating_sub(u64::try_from(extraction.failed).unwrap_or(0)),
+                    );
                 }
             }
             Progress::Lines { last } => {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use stepbus_model::{Totals, arn};
+use stepbus_runtime::DeliveryMeasures;
 use stepbus_sandbox::{Addresses, usage};
 
 use crate::output;
@@ -58,6 +59,7 @@ pub(super) struct Report {
     products: i64,
     verification: Value,
     stats: Value,
+    deliveries: Vec<DeliveryMeasures>,
     seconds: f64,
 }
 
@@ -66,6 +68,7 @@ impl Report {
         run: &Value,
         verification: &Value,
         stats: &Value,
+        deliveries: Vec<DeliveryMeasures>,
         seconds: f64,
     ) -> anyhow::Result<Report> {
         let products = verification.pointer("/catalog/products").and_then(Value::as_i64);
@@ -76,6 +79,7 @@ impl Report {
             products: products.unwrap_or(-1),
             verification: verification.clone(),
             stats: stats.clone(),
+            deliveries,
             seconds,
         })
     }
@@ -117,8 +121,16 @@ impl Report {
 
     pub(super) fn render(&self) -> String {
         let Extraction { selected, extracted, failed } = self.extraction;
-        let head =
-            ["target", "matched", "delivered", "unchanged", "stale", "dead", "discarded", "pending"];
+        let head = [
+            "target",
+            "matched",
+            "delivered",
+            "unchanged",
+            "stale",
+            "dead",
+            "discarded",
+            "pending",
+        ];
         let rows: Vec<Vec<String>> = self.targets.iter().map(|(name, t)| row(name, t)).collect();
         let mut text = format!(
             "\n{}: selected {} = extracted {} + failed {}\n\n{}\n",
@@ -137,8 +149,24 @@ impl Report {
             usage::cpu_seconds().unwrap_or(0.0),
             usage::peak_mib().unwrap_or(0.0),
         ));
+        text.push_str(&self.trouble());
         text.push_str(&self.verdict());
         text
+    }
+
+    /// How often the targets had to be asked again, when they had to.
+    fn trouble(&self) -> String {
+        let retries: u64 = self.deliveries.iter().map(|line| line.retries).sum();
+        let throttled: f64 = self.deliveries.iter().map(|line| line.throttled.as_secs_f64()).sum();
+        if retries == 0 && throttled == 0.0 {
+            return String::new();
+        }
+        let each: Vec<String> =
+            self.deliveries.iter().map(|line| format!("{} {}", line.name, line.retries)).collect();
+        format!(
+            "Delivered again after a failure: {}; held back by throttling for {throttled:.1} s\n",
+            each.join(", ")
+        )
     }
 
     fn verdict(&self) -> String {
@@ -203,6 +231,9 @@ pub(super) fn next_steps(
          {stepbus} runs list\n  \
          {stepbus} dlq list\n  \
          {stepbus} dlq redrive --all\n",
-        addresses.container, super::SYNC_KEY, server.public, addresses.container,
+        addresses.container,
+        super::SYNC_KEY,
+        server.public,
+        addresses.container,
     )
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::consistency::TooMany;
 use crate::flatten::{Flat, Leaf, Scalar};
 use crate::pattern;
 use crate::term::{Condition, Conjunction};
@@ -40,19 +41,21 @@ pub struct FieldExplanation {
 /// Values shown of a field that has many.
 const SHOWN_VALUES: usize = 20;
 
-pub(crate) fn explain(conjunctions: &[Conjunction], flat: &Flat) -> Explanation {
-    let alternatives: Vec<_> =
-        conjunctions.iter().map(|conjunction| alternative(conjunction, flat)).collect();
-    Explanation { matched: alternatives.iter().any(|a| a.matched), alternatives }
+pub(crate) fn explain(conjunctions: &[Conjunction], flat: &Flat) -> Result<Explanation, TooMany> {
+    let alternatives = conjunctions
+        .iter()
+        .map(|conjunction| alternative(conjunction, flat))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Explanation { matched: alternatives.iter().any(|a| a.matched), alternatives })
 }
 
-fn alternative(conjunction: &[Condition], flat: &Flat) -> Alternative {
+fn alternative(conjunction: &[Condition], flat: &Flat) -> Result<Alternative, TooMany> {
     let fields: Vec<_> = conjunction.iter().map(|condition| field(condition, flat)).collect();
-    let matched = pattern::holds(conjunction, flat);
+    let matched = pattern::holds(conjunction, flat)?;
     let note = (!matched && fields.iter().all(|field| field.matched)).then(|| {
         "each field matches, but only with values from different elements of an array".to_owned()
     });
-    Alternative { matched, fields, note }
+    Ok(Alternative { matched, fields, note })
 }
 
 fn field(condition: &Condition, flat: &Flat) -> FieldExplanation {

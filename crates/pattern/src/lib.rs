@@ -6,6 +6,7 @@
 //! [`Pattern`] works one pattern at a time; [`Matcher`] compiles many into one machine.
 
 mod complexity;
+mod consistency;
 mod error;
 mod explain;
 mod flatten;

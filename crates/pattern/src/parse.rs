@@ -5,9 +5,9 @@ use std::sync::Arc;
 use stepbus_model::Limits;
 
 use crate::complexity;
+use crate::consistency::MOST_CONDITIONS;
 use crate::error::InvalidPattern;
 use crate::json::{Reader, SyntaxError, Token};
-use crate::matcher::MOST_CONDITIONS;
 use crate::operator;
 use crate::term::{Condition, Conjunction, Term};
 use crate::value::{IpAddress, IpRange, Number};

@@ -97,6 +97,16 @@ fn fields_of_different_elements_never_combine() {
 }
 
 #[test]
+fn large_arrays_take_no_time_to_speak_of() {
+    let elements = |text: &str| vec![text; 3_000].join(",");
+    let apart = format!(r#"{{"a": [{}, {}]}}"#, elements(r#"{"x": 1}"#), elements(r#"{"y": 2}"#));
+    check(r#"{"a": {"x": [1], "y": [2]}}"#, &apart, false);
+    check(r#"{"a": {"x": [1], "y": [{"exists": false}]}}"#, &apart, true);
+    let together = format!(r#"{{"a": [{}, {{"x": 1, "y": 2}}]}}"#, elements(r#"{"x": 1}"#));
+    check(r#"{"a": {"x": [1], "y": [2]}}"#, &together, true);
+}
+
+#[test]
 fn dots_are_nesting() {
     check(r#"{"a.b": {"c": [1]}}"#, r#"{"a": {"b.c": 1}}"#, true);
     check(r#"{"a": {"b": [1]}}"#, r#"{"a": 2, "a.b": 1}"#, true);

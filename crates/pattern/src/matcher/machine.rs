@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::blocks::Blocks;
-use super::consistency::{Candidates, Ordered, TooMany, Way, all_can_hold};
 use super::index::{Buffers, Seen};
 use super::layer::{CompiledConjunction, ConditionId, ConjunctionId, Layer};
 use super::paths::Paths;
 use super::walk::{Found, Leaf, NOWHERE, Walk, Wants};
+use crate::consistency::{Candidates, MOST_CHOICES, Ordered, TooMany, Way, all_can_hold};
 use crate::error::InvalidEvent;
 
 /// What is in use for matching at one time. Never changed: a change makes another.
@@ -27,9 +27,6 @@ pub(super) struct Machine<K> {
 }
 
 static MACHINES: AtomicU64 = AtomicU64::new(1);
-
-/// Choices tried for `exists: false` among the elements of arrays before an event is refused.
-const MOST_CHOICES: u32 = 10_000_000;
 
 /// What matching writes to; one for each thread, used again and again.
 #[derive(Debug)]
@@ -162,14 +159,11 @@ impl<K: Copy> Machine<K> {
                 marks,
                 keys: &mut scratch.keys,
             };
-            run.all(&mut scratch.buffers)
-                .map_err(|TooMany| InvalidEvent::at(TOO_MANY, event, 0))?;
+            run.all(&mut scratch.buffers).map_err(|e| e.refuse(event))?;
         }
         Ok(&scratch.keys)
     }
 }
-
-const TOO_MANY: &str = "its arrays have too many elements to tell what is absent from which";
 
 /// One event against one layer.
 struct Run<'a, K> {

@@ -1,7 +1,6 @@
 //! Many patterns at once.
 
 mod blocks;
-mod consistency;
 mod index;
 mod layer;
 mod machine;
@@ -19,7 +18,6 @@ use stepbus_model::Limits;
 
 use crate::error::InvalidEvent;
 use crate::pattern::Pattern;
-pub(crate) use consistency::MOST_CONDITIONS;
 use layer::Layer;
 use machine::Machine;
 pub use machine::Scratch;

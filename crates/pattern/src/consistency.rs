@@ -1,13 +1,14 @@
 //! Whether conditions can hold together when values in different elements of one array may not be
 //! combined.
 
+use crate::error::InvalidEvent;
 use crate::flatten::Element;
 
 /// Where a condition holds: the way through arrays to each of its values.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way<'a> {
-    pub(super) elements: &'a [Element],
-    pub(super) condition: u32,
+pub(crate) struct Way<'a> {
+    pub(crate) elements: &'a [Element],
+    pub(crate) condition: u32,
 }
 
 /// Conditions that one conjunction may have; a bit for each.
@@ -16,7 +17,7 @@ type Conditions = u128;
 
 /// Whether one way can be chosen for each of `conditions` conditions, no two of which take
 /// different elements of one array.
-pub(super) fn all_can_hold(ways: &mut [Way<'_>], conditions: usize) -> bool {
+pub(crate) fn all_can_hold(ways: &mut [Way<'_>], conditions: usize) -> bool {
     ways.sort_unstable_by(|a, b| a.elements.cmp(b.elements));
     let all = if conditions == MOST_CONDITIONS { !0 } else { (1 << conditions) - 1 };
     combinations(ways, 0).contains(&all)
@@ -57,26 +58,36 @@ fn insert_largest(sets: &mut Vec<Conditions>, set: Conditions) {
 
 /// As [`all_can_hold`] where some conditions hold by absence: none of their field's values may be
 /// in reach of the elements chosen for the conditions before them.
-pub(super) struct Ordered<'a> {
-    pub(super) conditions: Vec<Candidates<'a>>,
+pub(crate) struct Ordered<'a> {
+    pub(crate) conditions: Vec<Candidates<'a>>,
     /// Choices left before the search is given up.
-    pub(super) budget: u32,
+    pub(crate) budget: u32,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Candidates<'a> {
+pub(crate) struct Candidates<'a> {
     /// Where the condition holds by a value.
-    pub(super) ways: Vec<&'a [Element]>,
+    pub(crate) ways: Vec<&'a [Element]>,
     /// Where its field has any value, if absence would do.
-    pub(super) absent: Option<Vec<&'a [Element]>>,
+    pub(crate) absent: Option<Vec<&'a [Element]>>,
 }
+
+/// Choices tried before a search is given up.
+pub(crate) const MOST_CHOICES: u32 = 10_000_000;
 
 /// The search was given up.
 #[derive(Debug)]
-pub(super) struct TooMany;
+pub(crate) struct TooMany;
+
+impl TooMany {
+    pub(crate) fn refuse(&self, event: &[u8]) -> InvalidEvent {
+        let reason = "its arrays have too many elements to tell what is absent from which";
+        InvalidEvent::at(reason, event, 0)
+    }
+}
 
 impl<'a> Ordered<'a> {
-    pub(super) fn can_hold(&mut self) -> Result<bool, TooMany> {
+    pub(crate) fn can_hold(&mut self) -> Result<bool, TooMany> {
         self.can_hold_from(0, &mut Vec::new())
     }
 

@@ -22,7 +22,7 @@ fn shop() -> Value {
 #[track_caller]
 fn check(path: &str, expected: Value) {
     let root = shop();
-    let actual = Path::parse(path).unwrap().select(&root).map(|found| found.into_owned());
+    let actual = Path::parse(path).unwrap().select(&root).map(std::borrow::Cow::into_owned);
     assert_eq!(actual, Ok(expected), "{path}");
 }
 
@@ -258,7 +258,7 @@ proptest! {
         let sorted = |values: Vec<String>| { let mut values = values; values.sort(); values };
         prop_assert_eq!(
             sorted(actual.iter().map(Value::to_string).collect()),
-            sorted(expected.iter().map(|value| value.to_string()).collect()),
+            sorted(expected.iter().map(ToString::to_string).collect()),
             "{}", text
         );
     }

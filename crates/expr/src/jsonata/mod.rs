@@ -8,6 +8,7 @@ mod cost;
 mod error;
 mod functions;
 mod guard;
+mod locate;
 mod meter;
 mod metered;
 mod names;
@@ -76,7 +77,7 @@ impl Jsonata {
                 source.len()
             )));
         }
-        let mut tree = parser::parse(source).map_err(|error| parse_error(&error))?;
+        let mut tree = parser::parse(source).map_err(|error| parse_error(source, &error))?;
         let names = Names::of(&tree);
         let regexes = regexes::steps(&tree)?;
         let functions =
@@ -230,14 +231,18 @@ fn compile_error(message: &str) -> CompileError {
     CompileError { code: None, message: message.to_owned(), position: None, token: None }
 }
 
-fn parse_error(error: &ParserError) -> CompileError {
-    if matches!(error, ParserError::UnclosedComment) {
-        let code = Some("S0106".to_owned());
-        return CompileError { code, ..compile_error("Comment has no closing tag") };
-    }
-    let text = error.to_string();
-    let (code, message) = split_code(text.strip_prefix("Invalid syntax: ").unwrap_or(&text));
-    CompileError { code, ..compile_error(&message) }
+fn parse_error(source: &str, error: &ParserError) -> CompileError {
+    let (code, message) = match error {
+        ParserError::UnclosedComment => {
+            (Some("S0106".to_owned()), "Comment has no closing tag".to_owned())
+        }
+        error => {
+            let text = error.to_string();
+            split_code(text.strip_prefix("Invalid syntax: ").unwrap_or(&text))
+        }
+    };
+    let (position, token) = locate::place(source, code.as_deref());
+    CompileError { code, message, position, token }
 }
 
 /// JSONata's code and the message after it. Some messages have words before the code.

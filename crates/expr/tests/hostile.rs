@@ -19,7 +19,6 @@ fn eval(source: &str, limits: EvalLimits) -> Option<Result<Option<Value>, EvalEr
 /// In a release build each of these ends within a second; the bound here is for slow machines.
 #[track_caller]
 fn check_stopped(source: &str) {
-    eprintln!("{source}");
     let start = Instant::now();
     let limits = EvalLimits { steps: 1_000_000, ..EvalLimits::DEFAULT };
     match eval(source, limits) {

@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn calls_from_before_a_pause_neither_grow_nor_shorten_it() {
-        let mut pauses = Pauses::new(Limits::DEFAULT);
+        let mut pauses = Pauses::new(Limits { throttle_first_ms: 1_000, ..Limits::DEFAULT });
         let (one, other) = (pauses.check(at(0)).unwrap(), pauses.check(at(0)).unwrap());
         let third = pauses.check(at(0)).unwrap();
         assert_eq!(pauses.throttled(one, at(0), None, cause()).0, at(1_000));

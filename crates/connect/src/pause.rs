@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn throttling_without_a_time_grows_until_it_is_answered() {
-        let mut pauses = Pauses::new(Limits::DEFAULT);
+        let mut pauses = Pauses::new(Limits { throttle_first_ms: 1_000, ..Limits::DEFAULT });
         let mut now = at(0);
         for expected in [1_000, 2_000, 4_000] {
             let ticket = pauses.check(now).unwrap();

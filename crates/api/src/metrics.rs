@@ -1,5 +1,7 @@
 //! `/healthz` and `/metrics`: the books and the state of everything, in Prometheus' text form.
 
+use std::fmt::Debug;
+use std::hash::Hash;
 use std::sync::atomic::AtomicU64;
 
 use axum::Json;
@@ -29,12 +31,22 @@ pub(crate) async fn healthz(State(face): State<Face>) -> Response {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
     name: String,
-    outcome: Option<String>,
-    /// Upper bound of a histogram's bucket, in seconds.
-    le: Option<String>,
 }
 
-type Table = Family<Labels, Gauge<f64, AtomicU64>>;
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcomes {
+    name: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Buckets {
+    name: String,
+    /// Upper bound in seconds.
+    le: String,
+}
+
+type Table<L = Labels> = Family<L, Gauge<f64, AtomicU64>>;
 
 /// One scrape: everything is read afresh, so nothing is counted twice or goes stale.
 #[derive(Default)]
@@ -43,7 +55,10 @@ struct Scrape {
 }
 
 impl Scrape {
-    fn table(&mut self, name: &str, help: &str) -> Table {
+    fn table<L>(&mut self, name: &str, help: &str) -> Table<L>
+    where
+        L: EncodeLabelSet + Clone + Debug + Eq + Hash + Send + Sync + 'static,
+    {
         let table = Table::default();
         self.registry.register(name, help, table.clone());
         table
@@ -56,9 +71,12 @@ impl Scrape {
     }
 }
 
-fn set(table: &Table, name: &str, outcome: Option<&str>, value: f64) {
-    let outcome = outcome.map(str::to_owned);
-    let labels = Labels { name: name.to_owned(), outcome, le: None };
+fn set(table: &Table, name: &str, value: f64) {
+    table.get_or_create(&Labels { name: name.to_owned() }).set(value);
+}
+
+fn set_outcome(table: &Table<Outcomes>, name: &str, outcome: &str, value: f64) {
+    let labels = Outcomes { name: name.to_owned(), outcome: outcome.to_owned() };
     table.get_or_create(&labels).set(value);
 }
 
@@ -83,10 +101,10 @@ async fn subscriptions(face: &Face, scrape: &mut Scrape) -> Result<(), ApiError>
     let pending = scrape.table("stepbus_subscription_pending", "Deliveries without a fate yet");
     for line in face.engine.subscription_totals().await? {
         let (name, mut totals) = (&line.subscription, line.totals);
-        set(&matched, name, None, totals.matched as f64);
-        set(&pending, name, None, totals.pending as f64);
+        set(&matched, name, totals.matched as f64);
+        set(&pending, name, totals.pending as f64);
         for outcome in Outcome::ALL {
-            set(&outcomes, name, Some(outcome.name()), *totals.column(outcome) as f64);
+            set_outcome(&outcomes, name, outcome.name(), *totals.column(outcome) as f64);
         }
     }
     let oldest = scrape.table(
@@ -96,7 +114,7 @@ async fn subscriptions(face: &Face, scrape: &mut Scrape) -> Result<(), ApiError>
     for subscription in face.engine.catalogue().subscriptions.values() {
         let made = face.engine.store().oldest_delivery(subscription.id).await?;
         let age = made.map_or(0.0, |made| face.engine.now().since(made).as_secs_f64());
-        set(&oldest, &subscription.spec.name, None, age);
+        set(&oldest, &subscription.spec.name, age);
     }
     Ok(())
 }
@@ -116,15 +134,15 @@ fn deliveries(face: &Face, scrape: &mut Scrape) {
     let sum = scrape.table("stepbus_delivery_latency_seconds_sum", "Those seconds, added up");
     let count = scrape.table("stepbus_delivery_latency_seconds_count", "Deliveries that ended");
     for line in face.engine.delivery_measures() {
-        set(&attempts, &line.name, None, line.attempts as f64);
-        set(&retries, &line.name, None, line.retries as f64);
-        set(&throttled, &line.name, None, line.throttled.as_secs_f64());
-        set(&memory, &line.name, None, line.in_memory as f64);
-        set(&sum, &line.name, None, line.latency.sum.as_secs_f64());
-        set(&count, &line.name, None, line.latency.count as f64);
+        set(&attempts, &line.name, line.attempts as f64);
+        set(&retries, &line.name, line.retries as f64);
+        set(&throttled, &line.name, line.throttled.as_secs_f64());
+        set(&memory, &line.name, line.in_memory as f64);
+        set(&sum, &line.name, line.latency.sum.as_secs_f64());
+        set(&count, &line.name, line.latency.count as f64);
         for (bound, within) in line.latency.buckets {
             let le = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
-            let labels = Labels { name: line.name.clone(), outcome: None, le: Some(le) };
+            let labels = Buckets { name: line.name.clone(), le };
             buckets.get_or_create(&labels).set(within as f64);
         }
     }
@@ -137,15 +155,15 @@ async fn workflows(face: &Face, scrape: &mut Scrape) -> Result<(), ApiError> {
     let running = scrape.table("stepbus_workflow_running", "Executions running");
     for workflow in face.engine.workflows().await? {
         let (name, totals) = (&workflow.name, workflow.totals);
-        set(&started, name, None, totals.started as f64);
-        set(&running, name, None, workflow.running as f64);
+        set(&started, name, totals.started as f64);
+        set(&running, name, workflow.running as f64);
         for (status, count) in [
             ("SUCCEEDED", totals.succeeded),
             ("FAILED", totals.failed),
             ("TIMED_OUT", totals.timed_out),
             ("ABORTED", totals.aborted),
         ] {
-            set(&ended, name, Some(status), count as f64);
+            set_outcome(&ended, name, status, count as f64);
         }
     }
     Ok(())
@@ -174,7 +192,7 @@ fn conditions(scrape: &mut Scrape, kind: &str, conditions: &[Condition]) {
     for (column, help, read) in columns {
         let table = scrape.table(&format!("stepbus_{kind}_{column}"), help);
         for condition in conditions {
-            set(&table, &condition.name, None, read(condition));
+            set(&table, &condition.name, read(condition));
         }
     }
 }

@@ -67,9 +67,9 @@ fn health_and_metrics_tell_the_books() {
     let metrics = ureq::get(format!("{}/metrics", server.operators)).call().unwrap();
     let metrics = metrics.into_body().read_to_string().unwrap();
     for line in [
-        r#"stepbus_subscription_matched{name="load-crm"} 12"#,
-        r#"stepbus_subscription_outcomes{name="load-shop",outcome="delivered"} 12"#,
-        r#"stepbus_workflow_ended{name="fetch-products",outcome="SUCCEEDED"} 1"#,
+        r#"stepbus_subscription_matched{name="load-crm"} 12.0"#,
+        r#"stepbus_subscription_outcomes{name="load-shop",outcome="delivered"} 12.0"#,
+        r#"stepbus_workflow_ended{name="fetch-products",outcome="SUCCEEDED"} 1.0"#,
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }

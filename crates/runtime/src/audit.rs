@@ -11,7 +11,7 @@ use stepbus_store::{
     ExecutionFilter, ExecutionRow, ExecutionStatus, MapRunRow, Problem, Store, StoreError,
 };
 
-use crate::workflow::decode_journal;
+use crate::workflow::{decode_journal, within};
 
 /// How many rows are read at a time.
 const PAGE: usize = 1_000;
@@ -77,10 +77,12 @@ impl Audit<'_> {
             self.find("map-run-has-its-execution", map_run.id, "its execution is gone");
             return Ok(());
         };
-        let program = self.program(&parent).await?;
         let spec: Result<MapRunSpec, _> = serde_json::from_slice(&map_run.spec);
-        let processor = match (&program, &spec) {
-            (Some(program), Ok(spec)) => program.processor(&spec.state_path),
+        let processor = match (self.program(&parent).await?, spec) {
+            (Some(program), Ok(spec)) => {
+                let program = within(self.store, program, &parent).await.ok();
+                program.and_then(|program| program.processor(&spec.state_path))
+            }
             _ => None,
         };
         let total = u64::try_from(map_run.counts.total).unwrap_or(0);

@@ -13,6 +13,8 @@ mod engine;
 mod event;
 mod expression;
 mod publish;
+#[cfg(test)]
+mod testing;
 mod views;
 mod workflow;
 

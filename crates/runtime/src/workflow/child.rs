@@ -1,5 +1,6 @@
 //! The children of a map run: started, resumed, and ended when their map run is.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use stepbus_store::{
 use super::driver::{Driver, Fate};
 use super::kind;
 use super::map_run::Parent;
+use super::roll::{Presence, Roll};
 use crate::engine::Engine;
 
 /// What all children of a map run have in common.
@@ -71,13 +73,8 @@ impl Family {
         Ok(Arc::new(input))
     }
 
-    fn launch(
-        &self,
-        engine: &Engine,
-        index: u64,
-        item: Arc<Value>,
-        input: Arc<Value>,
-    ) -> (ExecutionRow, Start) {
+    fn launch(&self, engine: &Engine, new: New) -> (ExecutionRow, Start) {
+        let New { index, item, input } = new;
         // Named by map run and item, so an EXPRESS child that starts again after a crash is,
         // to the outside, the same one.
         let identity = format!("{}/{index}", self.map_run);
@@ -124,6 +121,13 @@ impl Family {
     }
 }
 
+/// A child that is to begin.
+pub(super) struct New {
+    pub index: u64,
+    pub item: Arc<Value>,
+    pub input: Arc<Value>,
+}
+
 /// The items of a map run: those of the state, or batches of them.
 pub(super) fn items_of(items: &Value, spec: &MapRunSpec) -> Vec<Value> {
     let members = items.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -152,15 +156,14 @@ pub(super) fn items_of(items: &Value, spec: &MapRunSpec) -> Vec<Value> {
 pub(super) async fn run(
     engine: Arc<Engine>,
     family: &Family,
-    index: u64,
-    item: Arc<Value>,
-    input: Arc<Value>,
+    new: New,
+    presence: Arc<Presence>,
 ) -> Result<ExecutionStatus, StoreError> {
-    let (row, start) = family.launch(&engine, index, item, input);
+    let (row, start) = family.launch(&engine, new);
     if family.spec.execution_type == WorkflowType::Standard {
         debug_assert_eq!(row.kind, ExecutionKind::Standard);
     }
-    let driver = Driver::child(engine, row, family.processor.clone(), start);
+    let mut driver = Driver::child(engine, row, family.processor.clone(), start, presence);
     ended(driver.run().await?)
 }
 
@@ -169,8 +172,10 @@ pub(super) async fn resume(
     engine: Arc<Engine>,
     family: &Family,
     row: ExecutionRow,
+    presence: Arc<Presence>,
 ) -> Result<ExecutionStatus, StoreError> {
-    let driver = Driver::resumed(engine, row, family.processor.clone(), None).await?;
+    let processor = family.processor.clone();
+    let mut driver = Driver::resumed(engine, row, processor, None, Some(presence)).await?;
     ended(driver.run().await?)
 }
 
@@ -182,7 +187,7 @@ fn ended(fate: Fate) -> Result<ExecutionStatus, StoreError> {
 }
 
 /// Adds the end of every item that has none: running children and items without a child. Nobody
-/// drives them any more.
+/// drives them any more, and nobody else does the same at the same time.
 pub(super) async fn abort_remaining(
     engine: &Engine,
     map_run: MapRunId,
@@ -193,40 +198,54 @@ pub(super) async fn abort_remaining(
     let Some(row) = engine.store.map_run(map_run).await? else { return Ok(()) };
     let total = u64::try_from(row.counts.total).unwrap_or(0);
     let step = engine.limits.page_rows as u64;
-    let mut running = 0;
+    let mut running = HashSet::new();
     for from in (0..total).step_by(usize::try_from(step).unwrap_or(1)) {
         for child in engine.store.map_children(map_run, from, from + step).await? {
             if child.status == ExecutionStatus::Running {
-                running += 1;
+                running.insert(child.id);
                 batch.end_execution(&child, aborted(engine));
             }
         }
     }
-    let aborted = row.counts.total - row.counts.ended() - running;
-    batch.count_items(map_run, ItemCounts { aborted, ..ItemCounts::default() });
+    let never_began =
+        row.counts.total - row.counts.ended() - i64::try_from(running.len()).unwrap_or(0);
+    batch.count_items(map_run, ItemCounts { aborted: never_began, ..ItemCounts::default() });
+    for inner in engine.store.map_runs_of_run(row.run).await? {
+        if inner.status == MapRunStatus::Running && running.contains(&inner.execution) {
+            Box::pin(end_abandoned(engine, inner.id)).await?;
+        }
+    }
     Ok(())
 }
 
-/// Ends a map run whose state was left.
-pub(super) fn abandon(engine: &Arc<Engine>, map_run: MapRunId) {
+/// Ends a map run whose state was left, once nobody is at work on it.
+pub(super) fn abandon(engine: &Arc<Engine>, map_run: MapRunId, at_work: Roll) {
     let engine = engine.clone();
     tokio::spawn(async move {
-        let swept = async {
-            let mut batch = Batch::new();
-            abort_remaining(&engine, map_run, &mut batch).await?;
-            batch.end_map_run(MapRunEnd {
-                id: map_run,
-                status: MapRunStatus::Aborted,
-                at: engine.clock.now(),
-                error: None,
-                error_cause: None,
-            });
-            engine.store.commit(batch).await
-        };
-        if let Err(error) = swept.await {
+        at_work.empty().await;
+        let _one_at_a_time = engine.executions.sweeping.lock().await;
+        if let Err(error) = end_abandoned(&engine, map_run).await {
             tracing::error!(%map_run, %error, "cannot end the map run; the next start does");
         }
     });
+}
+
+/// Ends a map run that nobody is at work on, unless it has ended.
+pub(super) async fn end_abandoned(engine: &Engine, map_run: MapRunId) -> Result<(), StoreError> {
+    let row = engine.store.map_run(map_run).await?;
+    if row.is_none_or(|row| row.status != MapRunStatus::Running) {
+        return Ok(());
+    }
+    let mut batch = Batch::new();
+    abort_remaining(engine, map_run, &mut batch).await?;
+    batch.end_map_run(MapRunEnd {
+        id: map_run,
+        status: MapRunStatus::Aborted,
+        at: engine.clock.now(),
+        error: None,
+        error_cause: None,
+    });
+    engine.store.commit(batch).await
 }
 
 /// Ends a child whose map run has ended without it; others are their map run's business.

@@ -20,9 +20,10 @@ use stepbus_store::{
     Batch, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, MapRunStatus, SnapshotRow,
     StoreError,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::journal::{self, Pending};
+use super::roll::{Presence, Roll};
 use super::{Message, child, later, map_run, put_events, tasks};
 use crate::engine::Engine;
 use crate::publish::Effects;
@@ -65,14 +66,18 @@ pub(super) struct Driver {
     /// Whether the row is in the store.
     stored: bool,
     pending: Pending,
-    /// Entries covered by the last snapshot.
-    snapshot_at: u64,
+    /// Entries covered by the snapshot in the store, if there is one: 0 when it is of no use.
+    snapshot_at: Option<u64>,
     timers: BTreeMap<Timer, Timestamp>,
     calls: FuturesUnordered<Call>,
     awaited: HashMap<Awaited, AbortHandle>,
-    map_runs: HashMap<Visit, MapRunId>,
+    map_runs: HashMap<Visit, (MapRunId, Roll)>,
+    /// Of a map's child: tells its map run that it is still at work.
+    presence: Option<Arc<Presence>>,
     mailbox: Option<mpsc::UnboundedReceiver<Message>>,
     ended: Option<Outcome>,
+    /// Those who wait until the execution has ended.
+    told: Vec<oneshot::Sender<()>>,
     /// Commands of inputs that are in the store already.
     first: Vec<Command>,
 }
@@ -85,7 +90,7 @@ struct Step {
     calls: Vec<RunTask>,
     map_runs: Vec<(MapRunId, Box<MapRunSpec>)>,
     /// Map runs whose state was left; they are ended once that is on disk.
-    abandoned: Vec<MapRunId>,
+    abandoned: Vec<(MapRunId, Roll)>,
 }
 
 impl Driver {
@@ -111,11 +116,13 @@ impl Driver {
         row: ExecutionRow,
         program: Arc<Program>,
         start: Start,
+        presence: Arc<Presence>,
     ) -> Driver {
         let input = Input::Started(Box::new(start.clone()));
         let (execution, commands) = Execution::begin(&program, row.started, start);
         let started = row.started;
         let mut driver = Driver::new(engine, row, program, execution, None);
+        driver.presence = Some(presence);
         driver.pending.push(started, input);
         driver.first = commands;
         driver
@@ -132,7 +139,7 @@ impl Driver {
             return Ok(None);
         }
         let program = engine.executions.program(&engine, row.definition).await?;
-        Driver::resumed(engine, row, program, Some(mailbox)).await.map(Some)
+        Driver::resumed(engine, row, program, Some(mailbox), None).await.map(Some)
     }
 
     /// Rebuilds the value from snapshot and journal, and sends again what was in flight.
@@ -141,11 +148,13 @@ impl Driver {
         row: ExecutionRow,
         program: Arc<Program>,
         mailbox: Option<mpsc::UnboundedReceiver<Message>>,
+        presence: Option<Arc<Presence>>,
     ) -> Result<Driver, StoreError> {
         let (execution, entries, snapshot_at) = restore(&engine, &row, &program).await?;
         let was_idle = row.idle;
         let mut driver = Driver::new(engine, row, program, execution, mailbox);
         driver.stored = true;
+        driver.presence = presence;
         driver.pending = Pending::after(entries);
         driver.snapshot_at = snapshot_at;
         driver.timers = driver.execution.open_timers().into_iter().collect();
@@ -167,13 +176,15 @@ impl Driver {
             execution,
             stored: false,
             pending: Pending::default(),
-            snapshot_at: 0,
+            snapshot_at: None,
             timers: BTreeMap::new(),
             calls: FuturesUnordered::new(),
             awaited: HashMap::new(),
             map_runs: HashMap::new(),
+            presence: None,
             mailbox,
             ended: None,
+            told: Vec::new(),
             first: Vec::new(),
         }
     }
@@ -191,7 +202,9 @@ impl Driver {
             self.row.idle = false;
         }
         let tasks = self.execution.open_tasks(&self.program);
-        if !tasks.is_empty() {
+        // What began in this process was in flight at no crash: it waited for room in memory, or
+        // the store failed for a while.
+        if !tasks.is_empty() && self.row.started < self.engine.started {
             self.row.recoveries += 1;
             batch.set_recoveries(self.row.id, self.row.recoveries);
         }
@@ -224,7 +237,7 @@ impl Driver {
             }
         }
         for id in begun.into_values() {
-            child::abandon(&self.engine, id);
+            child::abandon(&self.engine, id, Roll::default());
         }
         Ok(())
     }
@@ -238,7 +251,9 @@ impl Driver {
         self.start_call(Awaited::Task(task), Box::pin(async { input.into() }));
     }
 
-    pub(super) async fn run(mut self) -> Result<Fate, StoreError> {
+    /// Drives until the execution ends or leaves memory. Messages that come after that find the
+    /// mailbox open until the driver is dropped.
+    pub(super) async fn run(&mut self) -> Result<Fate, StoreError> {
         let mut step = Step::default();
         let commands = std::mem::take(&mut self.first);
         let mut inputs = VecDeque::new();
@@ -247,7 +262,11 @@ impl Driver {
         self.settle(step).await?;
         loop {
             if let Some(outcome) = &self.ended {
-                return Ok(Fate::Ended(status(outcome)));
+                let fate = Fate::Ended(status(outcome));
+                for told in self.told.drain(..) {
+                    let _ = told.send(());
+                }
+                return Ok(fate);
             }
             if let Some(wake) = self.may_park() {
                 return self.park(wake).await;
@@ -275,7 +294,10 @@ impl Driver {
             tokio::select! {
                 biased;
                 message = receive(&mut self.mailbox) => match message {
-                    Message::Stop(failure) => return Input::Stopped(failure).into(),
+                    Message::Stop { failure, done } => {
+                        self.told.push(done);
+                        return Input::Stopped(failure).into();
+                    }
                 },
                 Some(call) = self.calls.next(), if !self.calls.is_empty() => {
                     // What was called off has no result.
@@ -356,9 +378,9 @@ impl Driver {
         let standard = self.row.kind == ExecutionKind::Standard;
         let due = standard && !self.pending.is_empty();
         if due || self.ended.is_some() || !step.batch.is_empty() {
-            let mut batch = Batch::new();
+            // What concerns the running execution comes before its end.
+            let mut batch = step.batch;
             self.record(&mut batch);
-            batch.append(step.batch);
             self.snapshot_if_due(&mut batch);
             let point = self.row.item.is_some();
             crash::point(if point { "map.child_before_commit" } else { "task.before_commit" });
@@ -366,8 +388,8 @@ impl Driver {
             crash::point(if point { "map.child_after_commit" } else { "task.after_commit" });
             self.engine.act(std::mem::take(&mut step.effects));
         }
-        for id in step.abandoned {
-            child::abandon(&self.engine, id);
+        for (id, roll) in step.abandoned {
+            child::abandon(&self.engine, id, roll);
         }
         if self.ended.is_some() {
             return Ok(());
@@ -388,7 +410,7 @@ impl Driver {
             (true, None) => {}
             (true, Some(end)) => {
                 batch.end_execution(&self.row, end);
-                if self.snapshot_at > 0 {
+                if self.snapshot_at.is_some() {
                     batch.delete_snapshot(self.row.id);
                 }
             }
@@ -412,7 +434,7 @@ impl Driver {
     fn snapshot_if_due(&mut self, batch: &mut Batch) {
         let entries = self.pending.total();
         if self.ended.is_none()
-            && entries - self.snapshot_at >= self.engine.limits.snapshot_every_inputs
+            && entries - self.snapshot_at.unwrap_or(0) >= self.engine.limits.snapshot_every_inputs
         {
             self.snapshot(batch);
         }
@@ -422,13 +444,15 @@ impl Driver {
         let inputs = self.pending.total();
         let value = Bytes::from(self.execution.to_bytes());
         batch.put_snapshot(SnapshotRow { execution: self.row.id, inputs, value });
-        self.snapshot_at = inputs;
+        self.snapshot_at = Some(inputs);
     }
 
     /// When to wake, if the execution only waits and for long enough to leave memory.
     fn may_park(&self) -> Option<Option<Timestamp>> {
+        let unread = |mailbox: &mpsc::UnboundedReceiver<Message>| !mailbox.is_empty();
         let driven_by_itself = self.mailbox.is_some() && self.stored;
         if !driven_by_itself
+            || self.mailbox.as_ref().is_some_and(unread)
             || !self.calls.is_empty()
             || !self.pending.is_empty()
             || !self.execution.waits_only()
@@ -441,7 +465,18 @@ impl Driver {
         (!near).then_some(wake)
     }
 
-    async fn park(mut self, wake: Option<Timestamp>) -> Result<Fate, StoreError> {
+    /// Lets go of everything in flight and waits until nothing of it is left; the mailbox stays.
+    pub(super) async fn halt(mut self) -> Option<mpsc::UnboundedReceiver<Message>> {
+        let mailbox = self.mailbox.take();
+        let rolls: Vec<Roll> = self.map_runs.drain().map(|(_, (_, roll))| roll).collect();
+        drop(self);
+        for roll in rolls {
+            roll.empty().await;
+        }
+        mailbox
+    }
+
+    async fn park(&mut self, wake: Option<Timestamp>) -> Result<Fate, StoreError> {
         let mut batch = Batch::new();
         self.snapshot(&mut batch);
         batch.park_execution(self.row.id, wake);
@@ -459,9 +494,12 @@ impl Driver {
 
     fn start_map_run(&mut self, id: MapRunId, spec: Box<MapRunSpec>, fresh: bool) {
         let visit = spec.visit;
-        self.map_runs.insert(visit, id);
-        let parent = map_run::Parent { row: self.row.clone(), program: self.program.clone() };
-        let call = map_run::run(self.engine.clone(), id, parent, spec, fresh);
+        let roll = Roll::default();
+        let presence = roll.sign(self.presence.clone());
+        self.map_runs.insert(visit, (id, roll));
+        let (row, program) = (self.row.clone(), self.program.clone());
+        let parent = map_run::Parent { row, program };
+        let call = map_run::run(self.engine.clone(), id, parent, spec, fresh, presence);
         self.start_call(Awaited::MapRun(visit), call);
     }
 
@@ -496,9 +534,10 @@ async fn restore(
     engine: &Engine,
     row: &ExecutionRow,
     program: &Program,
-) -> Result<(Execution, u64, u64), StoreError> {
+) -> Result<(Execution, u64, Option<u64>), StoreError> {
     let damaged = |what: &str| StoreError::Failed(format!("{}: {what}", row.id));
     let snapshot = engine.store.snapshot(row.id).await?;
+    let kept = snapshot.is_some();
     // A snapshot of another version is no loss: the journal has it all.
     let restored = snapshot.and_then(|snapshot| {
         Execution::from_bytes(&snapshot.value).ok().map(|execution| (execution, snapshot.inputs))
@@ -521,7 +560,7 @@ async fn restore(
         execution.apply(program, at, input);
         count += 1;
     }
-    Ok((execution, count, from))
+    Ok((execution, count, kept.then_some(from)))
 }
 
 fn status(outcome: &Outcome) -> ExecutionStatus {

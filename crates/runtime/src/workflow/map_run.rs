@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::child::{self, Family};
 use super::driver::Arrival;
+use super::roll::{Presence, Roll};
 use crate::engine::Engine;
 
 /// The execution a map run belongs to.
@@ -108,33 +109,65 @@ pub(super) fn run(
     parent: Parent,
     spec: Box<MapRunSpec>,
     fresh: bool,
+    presence: Arc<Presence>,
 ) -> BoxFuture<'static, Arrival> {
     Box::pin(async move {
         crash::point("map.after_page");
         let visit = spec.visit;
+        let at_work = Roll::default();
+        let here = at_work.sign(Some(presence));
         // In a task of its own: many children must not slow the parent's other branches.
         let mut runner = JoinSet::new();
-        runner.spawn(async move {
-            loop {
-                match MapRun::open(&engine, id, &parent, &spec, fresh).await {
-                    Ok(mut map_run) => match map_run.finish().await {
-                        Ok(ended) => return ended,
-                        Err(error) => warn(id, &error).await,
-                    },
-                    Err(error) => warn(id, &error).await,
-                }
-            }
-        });
+        let of_runner = engine.clone();
+        runner.spawn(async move { carry_out(&of_runner, id, &parent, &spec, fresh, &here).await });
         let ended = match runner.join_next().await {
             Some(Ok(ended)) => ended,
-            Some(Err(error)) => Ended::failed("States.Runtime", error.to_string(), id),
-            None => Ended::failed("States.Runtime", "the map run vanished".to_owned(), id),
+            lost => {
+                let panic = lost.and_then(Result::err);
+                let cause = panic.map_or_else(String::new, |error| error.to_string());
+                at_work.empty().await;
+                clear_up(&engine, id, &Failure::new("States.Runtime", cause)).await
+            }
         };
         crash::point("map.before_outcome");
         let mut batch = ended.batch;
         batch.end_map_run(ended.end);
         Arrival { input: Input::MapRunEnded { visit, outcome: ended.outcome }, batch }
     })
+}
+
+/// Runs the children; when the store fails, goes on from what it holds.
+async fn carry_out(
+    engine: &Arc<Engine>,
+    id: MapRunId,
+    parent: &Parent,
+    spec: &MapRunSpec,
+    mut fresh: bool,
+    presence: &Arc<Presence>,
+) -> Ended {
+    loop {
+        let error = match MapRun::open(engine, id, parent, spec, fresh, presence).await {
+            Ok(mut map_run) => match map_run.finish().await {
+                Ok(ended) => return ended,
+                Err(error) => {
+                    map_run.halt().await;
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        fresh = false;
+        warn(id, &error).await;
+    }
+}
+
+async fn clear_up(engine: &Engine, id: MapRunId, failure: &Failure) -> Ended {
+    loop {
+        match give_up(engine, id, failure).await {
+            Ok(ended) => return ended,
+            Err(error) => warn(id, &error).await,
+        }
+    }
 }
 
 async fn warn(id: MapRunId, error: &StoreError) {
@@ -149,20 +182,22 @@ struct Ended {
     batch: Batch,
 }
 
-impl Ended {
-    fn failed(error: &str, cause: String, id: MapRunId) -> Ended {
-        Ended {
-            outcome: MapRunOutcome::Failed(Failure::new(error, cause.clone())),
-            end: MapRunEnd {
-                id,
-                status: MapRunStatus::Failed,
-                at: stepbus_model::Timestamp(0),
-                error: Some(error.to_owned()),
-                error_cause: Some(cause),
-            },
-            batch: Batch::new(),
-        }
-    }
+/// Counts every item that did not end as aborted; nobody drives the children any more.
+async fn give_up(engine: &Engine, id: MapRunId, failure: &Failure) -> Result<Ended, StoreError> {
+    let mut batch = Batch::new();
+    let _one_at_a_time = engine.executions.sweeping.lock().await;
+    child::abort_remaining(engine, id, &mut batch).await?;
+    Ok(Ended {
+        end: MapRunEnd {
+            id,
+            status: MapRunStatus::Failed,
+            at: engine.clock.now(),
+            error: failure.error.clone(),
+            error_cause: failure.cause.clone(),
+        },
+        outcome: MapRunOutcome::Failed(failure.clone()),
+        batch,
+    })
 }
 
 struct MapRun<'a> {
@@ -178,6 +213,9 @@ struct MapRun<'a> {
     resumed: HashMap<u64, ExecutionRow>,
     fresh: bool,
     children: JoinSet<Result<ExecutionStatus, StoreError>>,
+    /// The children at work, with all that works for them.
+    roll: Roll,
+    presence: &'a Arc<Presence>,
 }
 
 impl<'a> MapRun<'a> {
@@ -187,6 +225,7 @@ impl<'a> MapRun<'a> {
         parent: &Parent,
         spec: &'a MapRunSpec,
         fresh: bool,
+        presence: &'a Arc<Presence>,
     ) -> Result<MapRun<'a>, StoreError> {
         let row = engine.store.map_run(id).await?;
         let row = row.ok_or_else(|| StoreError::Gone(id.to_string()))?;
@@ -204,6 +243,8 @@ impl<'a> MapRun<'a> {
             resumed: HashMap::new(),
             fresh,
             children: JoinSet::new(),
+            roll: Roll::default(),
+            presence,
         })
     }
 
@@ -298,12 +339,14 @@ impl<'a> MapRun<'a> {
 
     fn start(&mut self, index: u64, item: Arc<Value>) -> Result<(), Failure> {
         let (engine, family) = (self.engine.clone(), self.family.clone());
+        let presence = self.roll.sign(Some(self.presence.clone()));
         if let Some(row) = self.resumed.remove(&index) {
-            self.children.spawn(async move { child::resume(engine, &family, row).await });
+            self.children.spawn(async move { child::resume(engine, &family, row, presence).await });
             return Ok(());
         }
         let input = family.input(index, &item)?;
-        self.children.spawn(async move { child::run(engine, &family, index, item, input).await });
+        let new = child::New { index, item, input };
+        self.children.spawn(async move { child::run(engine, &family, new, presence).await });
         Ok(())
     }
 
@@ -358,21 +401,16 @@ impl<'a> MapRun<'a> {
         Ok(Ok(Value::Array(results)))
     }
 
-    /// Stops the children and counts every item that did not end as aborted.
-    async fn give_up(&mut self, failure: Failure) -> Result<Ended, StoreError> {
+    /// Stops the children and waits until nothing of them is left.
+    async fn halt(&mut self) {
         self.children.shutdown().await;
-        let mut batch = Batch::new();
-        child::abort_remaining(self.engine, self.id, &mut batch).await?;
-        Ok(Ended {
-            end: MapRunEnd {
-                id: self.id,
-                status: MapRunStatus::Failed,
-                at: self.engine.clock.now(),
-                error: failure.error.clone(),
-                error_cause: failure.cause.clone(),
-            },
-            outcome: MapRunOutcome::Failed(failure),
-            batch,
-        })
+        self.roll.empty().await;
+        // What they had handed over for commit comes before whatever is read next.
+        let _ = self.engine.store.commit(Batch::new()).await;
+    }
+
+    async fn give_up(&mut self, failure: Failure) -> Result<Ended, StoreError> {
+        self.halt().await;
+        give_up(self.engine, self.id, &failure).await
     }
 }

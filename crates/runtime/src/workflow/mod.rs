@@ -5,11 +5,15 @@ mod driver;
 mod journal;
 mod map_run;
 mod put_events;
+mod roll;
 mod tasks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -17,11 +21,12 @@ use stepbus_asl::{Bounds, Failure, Input, MapRunSpec, Program, SEMANTICS, Start}
 use stepbus_document::Document;
 use stepbus_model::{ExecutionId, MapRunId, RunId, Timestamp, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, StoreError,
+    Batch, Cause, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, Store, StoreError,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use crate::alarms::Alarm;
 use crate::catalogue::Workflow;
 use crate::engine::Engine;
 use driver::{Driver, Fate};
@@ -51,7 +56,19 @@ pub(crate) struct NewExecution {
 /// What somebody else wants of a running execution.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Stop(Failure),
+    /// `done` hears when the end is on disk.
+    Stop { failure: Failure, done: oneshot::Sender<()> },
+}
+
+/// How often a stop follows an execution that leaves memory or ends just then.
+const STOP_TRIES: u32 = 10;
+/// Until an execution that could not be taken into memory is tried again.
+const LATER: Duration = Duration::from_secs(1);
+
+/// Why there is no place in memory for an execution.
+enum Refused {
+    Present,
+    Full,
 }
 
 /// The executions in memory.
@@ -61,6 +78,8 @@ pub(crate) struct Executions {
     /// Some could not be taken into memory; they are in the store as active.
     overflow: AtomicBool,
     programs: Mutex<HashMap<u64, Arc<Program>>>,
+    /// Held while a map run's remaining items are counted and ended, so that it happens once.
+    sweeping: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
@@ -127,12 +146,7 @@ impl Engine {
     /// Map state.
     pub(crate) async fn program_of(&self, row: &ExecutionRow) -> Result<Arc<Program>, StoreError> {
         let program = self.executions.program(self, row.definition).await?;
-        let Some((map_run, _)) = row.item else { return Ok(program) };
-        let gone = || StoreError::Gone(format!("{map_run} of {}", row.id));
-        let map_run = self.store.map_run(map_run).await?.ok_or_else(gone)?;
-        let spec: MapRunSpec = serde_json::from_slice(&map_run.spec)
-            .map_err(|error| StoreError::Failed(format!("{}: {error}", map_run.id)))?;
-        program.processor(&spec.state_path).ok_or_else(gone)
+        within(&*self.store, program, row).await
     }
 
     /// Stops a running execution, as StopExecution does.
@@ -146,13 +160,22 @@ impl Engine {
         cause: Option<String>,
     ) -> Result<bool, StoreError> {
         let failure = Failure { error, cause };
-        match self.store.execution(id).await? {
-            Some(row) if row.status == ExecutionStatus::Running && row.item.is_none() => {
-                self.executions.send(self, id, Message::Stop(failure)).await?;
-                Ok(true)
+        for _ in 0..STOP_TRIES {
+            match self.store.execution(id).await? {
+                Some(row) if row.status == ExecutionStatus::Running && row.item.is_none() => {}
+                _ => return Ok(false),
             }
-            _ => Ok(false),
+            let (done, ended) = oneshot::channel();
+            let stop = Message::Stop { failure: failure.clone(), done };
+            self.executions.send(self, id, stop)?;
+            // Nobody hears it when the execution ends, or leaves memory, at the same moment.
+            if ended.await.is_ok() {
+                return Ok(true);
+            }
         }
+        Err(StoreError::Failed(format!(
+            "{id} leaves memory whenever it is to be stopped; try again"
+        )))
     }
 }
 
@@ -164,7 +187,7 @@ impl Executions {
 
     /// Drives an execution that has just been committed.
     pub(crate) fn launch(&self, engine: &Arc<Engine>, launch: Launch) {
-        let Some(mailbox) = self.admit(engine, launch.row.id) else { return };
+        let Ok(mailbox) = self.admit(engine, launch.row.id) else { return };
         let Launch { row, program, start } = launch;
         let driver = Driver::started(engine.clone(), row, program, start, mailbox);
         spawn(engine, driver);
@@ -172,20 +195,38 @@ impl Executions {
 
     /// Takes up what was under way when the process ended.
     pub(crate) async fn resume(&self, engine: &Arc<Engine>) -> Result<(), StoreError> {
+        self.sweep_map_runs(engine).await?;
+        self.sweep_orphans(engine).await?;
+        self.load_active(engine).await
+    }
+
+    /// Ends children whose map run ended without them.
+    async fn sweep_orphans(&self, engine: &Arc<Engine>) -> Result<(), StoreError> {
+        let mut after = ExecutionId(0);
+        loop {
+            let rows = engine.store.active_executions(after, engine.limits.page_rows).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            after = last.id;
+            for row in rows {
+                if let Some((map_run, _)) = row.item {
+                    child::sweep_orphan(engine, map_run, row).await?;
+                }
+            }
+        }
+    }
+
+    /// Takes what is active and not in memory there, as far as there is room.
+    async fn load_active(&self, engine: &Arc<Engine>) -> Result<(), StoreError> {
         let page = engine.limits.page_rows;
         let mut after = ExecutionId(0);
         loop {
             let rows = engine.store.active_executions(after, page).await?;
-            let Some(last) = rows.last() else { break };
+            let Some(last) = rows.last() else { return Ok(()) };
             after = last.id;
-            for row in rows {
-                match row.item {
-                    None => self.load(engine, row.id),
-                    Some((map_run, _)) => child::sweep_orphan(engine, map_run, row).await?,
-                }
+            for row in rows.iter().filter(|row| row.item.is_none()) {
+                self.load(engine, row.id);
             }
         }
-        self.sweep_map_runs(engine).await
     }
 
     /// Ends map runs whose execution ended without them.
@@ -198,7 +239,7 @@ impl Executions {
             for row in rows {
                 let parent = engine.store.execution(row.execution).await?;
                 if parent.is_none_or(|parent| parent.status != ExecutionStatus::Running) {
-                    child::abandon(engine, row.id);
+                    child::end_abandoned(engine, row.id).await?;
                 }
             }
         }
@@ -206,35 +247,40 @@ impl Executions {
 
     /// Takes an execution into memory because a timer of it is due.
     pub(crate) fn wake(&self, engine: &Arc<Engine>, id: ExecutionId) {
-        self.load(engine, id);
+        match self.admit(engine, id) {
+            Ok(mailbox) => self.spawn_load(engine, id, mailbox),
+            Err(Refused::Present) => {}
+            // It is idle in the store, so nobody who looks for active ones finds it.
+            Err(Refused::Full) => try_later(engine, id),
+        }
     }
 
-    async fn send(
+    fn send(
         &self,
         engine: &Arc<Engine>,
         id: ExecutionId,
         message: Message,
     ) -> Result<(), StoreError> {
-        let message = match self.live.lock().get(&id) {
+        let closed = match self.live.lock().get(&id) {
             Some(sender) => match sender.send(message) {
                 Ok(()) => return Ok(()),
                 Err(unsent) => unsent.0,
             },
             None => message,
         };
-        let Some(mailbox) = self.admit(engine, id) else {
+        let Ok(mailbox) = self.admit(engine, id) else {
             return Err(StoreError::Failed(format!("{id} cannot be taken into memory now")));
         };
         if let Some(sender) = self.live.lock().get(&id) {
             // The driver that is about to start reads it first.
-            let _ = sender.send(message);
+            let _ = sender.send(closed);
         }
         self.spawn_load(engine, id, mailbox);
         Ok(())
     }
 
     fn load(&self, engine: &Arc<Engine>, id: ExecutionId) {
-        if let Some(mailbox) = self.admit(engine, id) {
+        if let Ok(mailbox) = self.admit(engine, id) {
             self.spawn_load(engine, id, mailbox);
         }
     }
@@ -253,24 +299,29 @@ impl Executions {
                 Err(error) => {
                     tracing::error!(execution = %id, %error, "cannot take the execution up");
                     engine.executions.leave(&engine, id);
+                    try_later(&engine, id);
                 }
             }
         });
     }
 
     /// A place in memory, unless the execution has one already or there is none left.
-    fn admit(&self, engine: &Engine, id: ExecutionId) -> Option<mpsc::UnboundedReceiver<Message>> {
+    fn admit(
+        &self,
+        engine: &Engine,
+        id: ExecutionId,
+    ) -> Result<mpsc::UnboundedReceiver<Message>, Refused> {
         let mut live = self.live.lock();
         if live.contains_key(&id) {
-            return None;
+            return Err(Refused::Present);
         }
         if live.len() >= engine.limits.executions_in_memory {
             self.overflow.store(true, Ordering::Relaxed);
-            return None;
+            return Err(Refused::Full);
         }
         let (sender, mailbox) = mpsc::unbounded_channel();
         live.insert(id, sender);
-        Some(mailbox)
+        Ok(mailbox)
     }
 
     /// The execution ended or was put out of memory; whoever found no place may come now.
@@ -285,7 +336,7 @@ impl Executions {
         {
             let engine = engine.clone();
             tokio::spawn(async move {
-                if let Err(error) = engine.executions.resume(&engine).await {
+                if let Err(error) = engine.executions.load_active(&engine).await {
                     engine.executions.overflow.store(true, Ordering::Relaxed);
                     tracing::warn!(%error, "could not read the executions that wait for memory");
                 }
@@ -327,9 +378,10 @@ fn spawn(engine: &Arc<Engine>, driver: Driver) {
     tokio::spawn(async move { drive(&engine, driver).await });
 }
 
-async fn drive(engine: &Arc<Engine>, driver: Driver) {
+async fn drive(engine: &Arc<Engine>, mut driver: Driver) {
     let id = driver.id();
     let fate = tokio::select! {
+        biased;
         () = engine.stopped() => return,
         fate = driver.run() => fate,
     };
@@ -338,17 +390,44 @@ async fn drive(engine: &Arc<Engine>, driver: Driver) {
         Ok(Fate::Parked(wake)) => {
             engine.executions.leave(engine, id);
             if let Some(due) = wake {
-                engine.alarms.set(due, crate::alarms::Alarm::Execution(id));
+                engine.alarms.set(due, Alarm::Execution(id));
             }
         }
         Err(error) => {
             // Its last commit stands: what follows is taken up again when the store works.
             tracing::error!(execution = %id, %error, "the store failed; taking the execution up again");
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            let mailbox = driver.halt().await;
+            tokio::time::sleep(LATER).await;
             engine.executions.leave(engine, id);
+            drop(mailbox);
             engine.executions.load(engine, id);
         }
     }
+}
+
+fn try_later(engine: &Engine, id: ExecutionId) {
+    engine.alarms.set(engine.clock.now().plus(LATER), Alarm::Execution(id));
+}
+
+/// The program an execution runs, by the program of its definition: that one, or for a map's child
+/// the processor of the Map state, however deep.
+pub(crate) async fn within(
+    store: &dyn Store,
+    program: Arc<Program>,
+    row: &ExecutionRow,
+) -> Result<Arc<Program>, StoreError> {
+    let mut paths = Vec::new();
+    let mut item = row.item;
+    while let Some((map_run, _)) = item {
+        let gone = || StoreError::Gone(format!("{map_run} of {}", row.id));
+        let map_run = store.map_run(map_run).await?.ok_or_else(gone)?;
+        let spec: MapRunSpec = serde_json::from_slice(&map_run.spec)
+            .map_err(|error| StoreError::Failed(format!("{}: {error}", map_run.id)))?;
+        paths.push(spec.state_path);
+        item = store.execution(map_run.execution).await?.ok_or_else(gone)?.item;
+    }
+    let gone = || StoreError::Gone(format!("the Map state of {}", row.id));
+    paths.iter().rev().try_fold(program, |program, path| program.processor(path)).ok_or_else(gone)
 }
 
 pub(crate) fn kind(workflow_type: stepbus_asl::WorkflowType) -> ExecutionKind {

@@ -1,231 +1,27 @@
-//! A whole engine over a store in a temporary directory, and a target on loopback that answers as
-//! it is told.
+//! One subscription that delivers to a shop, and what is asked of its deliveries.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
-
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use stepbus_connect::{CallSpec, Connect, DestinationSpec};
-use stepbus_model::{Clock, Event, Limits, MessageId, RunId, SystemClock, Timestamp, Totals};
-use stepbus_store::{MessageFilter, Store};
-use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
-use tempfile::TempDir;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use serde_json::json;
+use stepbus_connect::{CallSpec, DestinationSpec};
+use stepbus_model::{MessageId, Totals};
+use stepbus_store::MessageFilter;
 
 use crate::delivery::{DeadLetter, Purge, Redrive, RedriveVersion, Selection, Tally};
-use crate::{
-    BusSpec, Declared, Engine, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
-};
-
-/// Longer than anything takes: a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The machine's clock, moved ahead by what the test says.
-#[derive(Debug, Default)]
-pub(super) struct Ahead {
-    clock: SystemClock,
-    ahead: AtomicI64,
-}
-
-impl Ahead {
-    pub(super) fn advance(&self, span: Duration) {
-        self.ahead.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
-    }
-}
-
-impl Clock for Ahead {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.clock.now().0 + self.ahead.load(Ordering::Relaxed))
-    }
-}
-
-/// A call that the target received.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Call {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) idempotency_key: String,
-    pub(super) body: Value,
-}
-
-impl Call {
-    pub(super) fn sku(&self) -> &str {
-        self.body["sku"].as_str().unwrap_or_default()
-    }
-
-    pub(super) fn n(&self) -> u64 {
-        self.body["n"].as_u64().unwrap_or_default()
-    }
-}
-
-type Behaviour = Box<dyn FnMut(&Call) -> (u16, Value) + Send>;
-
-/// A system on loopback.
-pub(super) struct Target {
-    pub(super) url: String,
-    state: Arc<TargetState>,
-}
-
-struct TargetState {
-    behaviour: Mutex<Behaviour>,
-    answered: Mutex<Vec<(Call, u16)>>,
-    in_flight: Mutex<HashMap<String, u32>>,
-    /// Calls of one product at the same time, at most.
-    crowd: Mutex<u32>,
-    gate: Semaphore,
-}
-
-impl Target {
-    pub(super) async fn start() -> Target {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let state = Arc::new(TargetState {
-            behaviour: Mutex::new(Box::new(|_| (200, json!({})))),
-            answered: Mutex::default(),
-            in_flight: Mutex::default(),
-            crowd: Mutex::default(),
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
-        });
-        let shared = state.clone();
-        tokio::spawn(async move {
-            loop {
-                // A client that gave up while it waited here is no reason to accept no others.
-                let Ok((stream, _)) = listener.accept().await else { continue };
-                let state = shared.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(state.clone(), request));
-                    let _ = hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
-                });
-            }
-        });
-        Target { url, state }
-    }
-
-    pub(super) fn behave(&self, behaviour: impl FnMut(&Call) -> (u16, Value) + Send + 'static) {
-        *self.state.behaviour.lock() = Box::new(behaviour);
-    }
-
-    /// No call is answered until [`Target::open_gate`].
-    pub(super) fn close_gate(&self) {
-        self.state.gate.forget_permits(Semaphore::MAX_PERMITS);
-    }
-
-    pub(super) fn open_gate(&self) {
-        self.state.gate.add_permits(Semaphore::MAX_PERMITS / 2);
-    }
-
-    pub(super) fn calls(&self) -> Vec<(Call, u16)> {
-        self.state.answered.lock().clone()
-    }
-
-    /// Those that were answered with success, in order.
-    pub(super) fn taken(&self) -> Vec<Call> {
-        let ok = |(call, status): (Call, u16)| (status < 300).then_some(call);
-        self.calls().into_iter().filter_map(ok).collect()
-    }
-
-    pub(super) fn most_at_once_of_one_product(&self) -> u32 {
-        *self.state.crowd.lock()
-    }
-
-    pub(super) fn waiting(&self) -> u32 {
-        self.state.in_flight.lock().values().sum()
-    }
-}
-
-async fn answer(
-    state: Arc<TargetState>,
-    request: Request<hyper::body::Incoming>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
-    let key = parts.headers.get("idempotency-key").and_then(|value| value.to_str().ok());
-    let call = Call {
-        method: parts.method.to_string(),
-        path: parts.uri.to_string(),
-        idempotency_key: key.unwrap_or_default().to_owned(),
-        body: serde_json::from_slice(&body).unwrap_or_default(),
-    };
-    {
-        let mut in_flight = state.in_flight.lock();
-        let count = in_flight.entry(call.sku().to_owned()).or_default();
-        *count += 1;
-        let mut crowd = state.crowd.lock();
-        *crowd = (*crowd).max(*count);
-    }
-    let permit = state.gate.acquire().await.unwrap();
-    let (status, body) = (state.behaviour.lock())(&call);
-    state.answered.lock().push((call.clone(), status));
-    *state.in_flight.lock().get_mut(call.sku()).unwrap() -= 1;
-    drop(permit);
-    let response = Response::builder().status(status).body(Full::new(body.to_string().into()));
-    Ok(response.unwrap())
-}
-
-/// A data directory with what is declared; engines come and go.
-pub(super) struct World {
-    pub(super) clock: Arc<Ahead>,
-    pub(super) limits: Limits,
-    pub(super) declared: Declared,
-    pub(super) store: Arc<dyn Store>,
-    _directory: TempDir,
-}
+pub(super) use crate::testing::{Call, Dice, Running, Target, World, until};
+use crate::{OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec};
 
 impl World {
     pub(super) fn new(target: &Target) -> World {
-        let limits = Limits {
-            delivery_backoff_first_ms: 2,
-            delivery_backoff_cap_ms: 20,
-            breaker_first_ms: 5,
-            breaker_cap_ms: 20,
-            throttle_floor_ms: 5,
-            throttle_first_ms: 5,
-            throttle_growth_cap_ms: 20,
-            destination_concurrency: 8,
-            // Well within the patience of a test, should a call be lost on a busy machine.
-            http_timeout_seconds: 10,
-            ..Limits::DEFAULT
-        };
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path(), SqliteOptions::default()).unwrap();
-        let mut declared = Declared::default();
-        declared.buses.push(BusSpec { name: "catalog".into(), retention_seconds: 3_600 });
-        declared.queues.push("failures".into());
+        let mut world = World::empty();
+        world.declared.queues.push("failures".into());
         let call = CallSpec::new("PUT", &format!("{}/products/{{sku}}", target.url));
-        declared.destinations.push(DestinationSpec::call("shop", None, call));
-        declared.subscriptions.push(subscription("load", "shop"));
-        World {
-            clock: Arc::default(),
-            limits,
-            declared,
-            store: Arc::new(store),
-            _directory: directory,
-        }
+        world.declared.destinations.push(DestinationSpec::call("shop", None, call));
+        world.declared.subscriptions.push(subscription("load", "shop"));
+        world
     }
 
     /// Changes the one subscription that there is from the beginning.
     pub(super) fn load(&mut self) -> &mut SubscriptionSpec {
         &mut self.declared.subscriptions[0]
-    }
-
-    pub(super) async fn open(&self) -> Running {
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let connect = Arc::new(Connect::new(clock.clone(), self.limits));
-        let store = self.store.clone();
-        let engine = Engine::open(store, connect, clock, self.limits, &self.declared).await;
-        Running { engine: engine.unwrap() }
     }
 }
 
@@ -247,48 +43,11 @@ pub(super) fn subscription(name: &str, destination: &str) -> SubscriptionSpec {
     }
 }
 
-/// An engine at work.
-pub(super) struct Running {
-    pub(super) engine: Arc<Engine>,
-}
-
 impl Running {
     /// Publishes `{sku, n}` for each pair; each is a run of its own.
     pub(super) async fn publish(&self, products: impl IntoIterator<Item = (String, u64)>) {
         let details = products.into_iter().map(|(sku, n)| json!({ "sku": sku, "n": n }));
         self.publish_details(details).await;
-    }
-
-    pub(super) async fn publish_details(
-        &self,
-        details: impl IntoIterator<Item = Value>,
-    ) -> Vec<RunId> {
-        let entries = details.into_iter().map(|detail| {
-            let event = Event {
-                source: "test".into(),
-                detail_type: "product".into(),
-                detail: RawValue::from_string(detail.to_string()).unwrap(),
-                resources: Vec::new(),
-                time: None,
-            };
-            ("catalog".to_owned(), event)
-        });
-        let published = self.engine.publish("test", entries.collect()).await.unwrap();
-        published.into_iter().map(|published| published.unwrap().run).collect()
-    }
-
-    /// Until nothing is pending any more.
-    pub(super) async fn quiet(&self) {
-        let store = &self.engine.store;
-        until("nothing is pending", async || store.runs(true, None, 1).await.unwrap().is_empty())
-            .await;
-    }
-
-    /// Stops the engine and waits until nothing of it is left.
-    pub(super) async fn stop(self) {
-        let engine = self.engine;
-        engine.stop();
-        until("the engine is gone", async || Arc::strong_count(&engine) == 1).await;
     }
 
     pub(super) async fn totals(&self, subscription: &str) -> Totals {
@@ -326,30 +85,5 @@ impl Running {
             who: "tester".into(),
         };
         self.engine.purge(&wish, |_| {}).await.unwrap()
-    }
-}
-
-/// Looks again and again; what never comes true fails.
-pub(super) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// Numbers that look random and are the same each time.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
-        Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
     }
 }

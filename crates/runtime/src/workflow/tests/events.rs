@@ -1,0 +1,96 @@
+//! `events:putEvents` is a write in the execution's own commit.
+
+use serde_json::json;
+use stepbus_model::{EventId, ExecutionId};
+use stepbus_store::{ExecutionFilter, ExecutionStatus};
+
+use super::world::{Target, World};
+
+const ANNOUNCE: &str = r#"
+QueryLanguage: JSONata
+StartAt: Tell
+States:
+  Tell:
+    Type: Task
+    Resource: arn:aws:states:::events:putEvents
+    Arguments:
+      Entries:
+        - { Source: test, DetailType: made, Detail: "{% $states.input %}", EventBusName: catalog }
+        - { Source: test, DetailType: told, Detail: { of: 1 }, EventBusName: BUS }
+    Output: "{% $states.result.FailedEntryCount %}"
+    End: true
+"#;
+
+async fn announcing(bus: &str) -> World {
+    let mut world = World::empty();
+    let target = Target::start().await;
+    world.workflow("announce", &ANNOUNCE.replace("BUS", bus), &target);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_and_not_driven_publishes_once() {
+    let world = announcing("catalog").await;
+    let running = world.open().await;
+    let id = running.only_commit("announce", json!({ "n": 1 })).await;
+    assert_eq!(running.events_of("made").await, 0);
+    running.stop().await;
+    for _ in 0..3 {
+        let running = world.open().await;
+        assert_eq!(running.output(id).await, json!(0));
+        assert_eq!((running.events_of("made").await, running.events_of("told").await), (1, 1));
+        running.expect_sound().await;
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_at_any_moment_it_publishes_once() {
+    let world = announcing("catalog").await;
+    let mut ids: Vec<ExecutionId> = Vec::new();
+    for n in 0..10 {
+        let running = world.open().await;
+        ids.push(running.start("announce", json!({ "n": n })).await);
+        ids.push(running.start("announce", json!({ "n": n })).await);
+        running.stop().await;
+    }
+    let running = world.open().await;
+    for id in &ids {
+        running.output(*id).await;
+    }
+    assert_eq!(running.events_of("made").await, ids.len());
+    let events = running.engine.events(None, EventId(0), 1_000).await.unwrap();
+    for id in ids {
+        let of_this = events.iter().filter(|event| event.caused_by == id.to_string());
+        assert_eq!(of_this.count(), 2);
+    }
+    running.expect_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_entry_fails_the_task() {
+    let world = announcing("nowhere").await;
+    let running = world.open().await;
+    let id = running.start("announce", json!({})).await;
+    let cause = running.failure(id, "EventBridge.FailedEntry").await;
+    assert!(cause.contains("ResourceNotFoundException"), "{cause}");
+    assert_eq!(running.events_of("made").await, 1, "the other entry is on the bus");
+    running.expect_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loop_ends_with_an_error() {
+    let mut world = announcing("catalog").await;
+    world.limits.hops = 5;
+    world.starts("made", "announce");
+    let running = world.open().await;
+    running.start("announce", json!({ "n": 1 })).await;
+    running.expect_sound().await;
+    let filter = ExecutionFilter::default();
+    let rows = world.store.executions(filter, None, 100).await.unwrap();
+    let count = |status| rows.iter().filter(|row| row.status == status).count();
+    assert_eq!((count(ExecutionStatus::Succeeded), count(ExecutionStatus::Failed)), (5, 1));
+    assert_eq!(running.events_of("made").await, 5);
+    let failed = rows.iter().find(|row| row.status == ExecutionStatus::Failed).unwrap();
+    assert!(failed.error_cause.as_ref().unwrap().contains("HopLimitExceeded"));
+}

@@ -1,0 +1,7 @@
+mod audit;
+mod events;
+mod executions;
+mod maps;
+mod memory;
+mod nested;
+mod world;

@@ -17,6 +17,9 @@ use crate::engine::Engine;
 use crate::expression;
 use crate::publish::Effects;
 
+#[cfg(test)]
+mod tests;
+
 /// What an endpoint's `detail` sees as `$request`.
 #[derive(Debug, Clone, Serialize)]
 pub struct EndpointRequest {

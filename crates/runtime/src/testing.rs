@@ -22,7 +22,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::{BusSpec, Declared, Engine};
+use crate::{
+    BusSpec, Declared, Engine, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
+};
 
 /// Longer than anything takes: a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -215,6 +217,25 @@ impl World {
             store: Arc::new(store),
             _directory: directory,
         }
+    }
+
+    /// Has each event of that type start that workflow with its detail.
+    pub(crate) fn starts(&mut self, detail_type: &str, workflow: &str) {
+        self.declared.subscriptions.push(SubscriptionSpec {
+            name: format!("{detail_type}-{workflow}"),
+            bus: "catalog".into(),
+            pattern: json!({ "detail-type": [detail_type] }).to_string(),
+            key: None,
+            transform: Some(json!("{% $event.detail %}")),
+            version: None,
+            target: TargetSpec::Workflow(workflow.into()),
+            order: Order::Unordered,
+            on_dead_letter: OnDeadLetter::Advance,
+            skip_unchanged: false,
+            retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
+            dead_letter: None,
+            enabled: true,
+        });
     }
 
     pub(crate) async fn open(&self) -> Running {

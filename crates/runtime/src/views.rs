@@ -233,15 +233,22 @@ impl Engine {
             run,
             cause: Cause::Outside,
             hops: 0,
-            name,
+            name: name.clone(),
             input: Arc::new(input),
         };
         let launch = self.new_execution(&mut batch, new);
         let id = launch.row.id;
         let mut effects = crate::publish::Effects::default();
         effects.launches.push(launch);
-        self.accept(batch, effects).await?;
-        Ok((id, run))
+        match self.accept(batch, effects).await {
+            Ok(()) => Ok((id, run)),
+            // Somebody else took the name since it was looked up.
+            Err(StoreError::Conflict { value, .. }) => Err(StartError::NameTaken {
+                name: name.unwrap_or_default(),
+                id: value.parse().unwrap_or(id),
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// # Errors

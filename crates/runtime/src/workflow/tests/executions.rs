@@ -8,6 +8,7 @@ use stepbus_store::{ExecutionStatus, MapRunStatus};
 
 use super::maps::{items, map};
 use super::world::{CALL, Running, Target, World, until};
+use crate::StartError;
 
 async fn calling(target: &Target) -> World {
     let mut world = World::empty();
@@ -77,6 +78,26 @@ async fn a_call_that_ends_the_process_again_and_again_fails() {
     let cause = running.failure(id, "States.Runtime").await;
     assert!(cause.contains("ended 3 times"), "{cause}");
     assert_eq!(target.arrived().len(), 3);
+    running.expect_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_taken_once() {
+    let target = Target::start().await;
+    let world = calling(&target).await;
+    let running = world.open().await;
+    let start = || running.engine.start_execution("call", Some("daily".into()), json!({}));
+    let results = futures_util::future::join_all((0..5).map(|_| start())).await;
+    let started: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
+    assert_eq!(started.len(), 1);
+    for refused in results.iter().filter_map(|result| result.as_ref().err()) {
+        match refused {
+            StartError::NameTaken { name, id } => {
+                assert_eq!((name.as_str(), *id), ("daily", started[0].0));
+            }
+            other => panic!("{other}"),
+        }
+    }
     running.expect_sound().await;
 }
 

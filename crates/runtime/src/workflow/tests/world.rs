@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use stepbus_asl::{Input, WorkflowType};
 use stepbus_model::{ExecutionId, MapRunId, Timestamp};
 use stepbus_store::{Batch, Cause, ExecutionRow, ExecutionStatus, MapRunRow, RunRow};
@@ -10,7 +10,7 @@ use stepbus_store::{Batch, Cause, ExecutionRow, ExecutionStatus, MapRunRow, RunR
 use crate::alarms::Alarm;
 pub(super) use crate::testing::{Running, Target, World, until};
 use crate::workflow::{NewExecution, decode_journal};
-use crate::{OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec, WorkflowSpec, audit};
+use crate::{WorkflowSpec, audit};
 
 /// A call whose answer is the output.
 pub(super) const CALL: &str = r#"
@@ -32,25 +32,6 @@ impl World {
             name: name.into(),
             definition: definition.replace("URL", &target.url),
             kind: WorkflowType::Standard,
-        });
-    }
-
-    /// Has each event of that type start that workflow with its detail.
-    pub(super) fn starts(&mut self, detail_type: &str, workflow: &str) {
-        self.declared.subscriptions.push(SubscriptionSpec {
-            name: format!("{detail_type}-{workflow}"),
-            bus: "catalog".into(),
-            pattern: json!({ "detail-type": [detail_type] }).to_string(),
-            key: None,
-            transform: Some(json!("{% $event.detail %}")),
-            version: None,
-            target: TargetSpec::Workflow(workflow.into()),
-            order: Order::Unordered,
-            on_dead_letter: OnDeadLetter::Advance,
-            skip_unchanged: false,
-            retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
-            dead_letter: None,
-            enabled: true,
         });
     }
 }

@@ -1,10 +1,13 @@
 //! `events:putEvents` is a write in the execution's own commit.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 use stepbus_model::{EventId, ExecutionId};
 use stepbus_store::{ExecutionFilter, ExecutionStatus};
 
-use super::world::{Target, World};
+use super::maps::items;
+use super::world::{Target, World, until};
 
 const ANNOUNCE: &str = r#"
 QueryLanguage: JSONata
@@ -93,4 +96,60 @@ async fn a_loop_ends_with_an_error() {
     assert_eq!(running.events_of("made").await, 5);
     let failed = rows.iter().find(|row| row.status == ExecutionStatus::Failed).unwrap();
     assert!(failed.error_cause.as_ref().unwrap().contains("HopLimitExceeded"));
+}
+
+const EACH: &str = r#"
+QueryLanguage: JSONata
+StartAt: Each
+States:
+  Each:
+    Type: Map
+    Items: "{% $states.input.items %}"
+    MaxConcurrency: 4
+    ItemProcessor:
+      ProcessorConfig: { Mode: DISTRIBUTED, ExecutionType: KIND }
+      StartAt: Get
+      States:
+        Get:
+          Type: Task
+          Resource: arn:aws:states:::http:invoke
+          Arguments: { ApiEndpoint: "URL/get", Method: POST, RequestBody: "{% $states.input %}" }
+          Output: "{% $states.input %}"
+          Next: Tell
+        Tell:
+          Type: Task
+          Resource: arn:aws:states:::events:putEvents
+          Arguments:
+            Entries: [{ Source: test, DetailType: made, Detail: "{% $states.input %}", EventBusName: catalog }]
+          Output: "{% $states.input %}"
+          Next: Again
+        Again:
+          Type: Task
+          Resource: arn:aws:states:::http:invoke
+          Arguments: { ApiEndpoint: "URL/get", Method: POST, RequestBody: "{% $states.input %}" }
+          Output: "{% $states.input.n %}"
+          End: true
+    End: true
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_publish_once_over_restarts() {
+    for kind in ["EXPRESS", "STANDARD"] {
+        let target = Target::start().await;
+        let mut world = World::empty();
+        world.workflow("each", &EACH.replace("KIND", kind), &target);
+        let mut running = world.open().await;
+        let id = running.start("each", items(40)).await;
+        for goal in [10, 30, 55] {
+            until("some are done", async || target.taken().len() >= goal).await;
+            running.stop().await;
+            running = world.open().await;
+        }
+        assert_eq!(running.output(id).await, json!((0..40).collect::<Vec<u64>>()));
+        let events = running.engine.events(None, EventId(0), 1_000).await.unwrap();
+        let told: HashSet<u64> =
+            events.iter().filter_map(|event| event.event["detail"]["n"].as_u64()).collect();
+        assert_eq!((events.len(), told.len()), (40, 40), "{kind}");
+        running.expect_sound().await;
+    }
 }

@@ -206,7 +206,7 @@ impl Engine {
     fn matches(&self, bus: &Bus, event: &EventBody) -> Result<Vec<ResourceId>, EntryError> {
         let mut matched = SCRATCH
             .with_borrow_mut(|scratch| {
-                bus.matcher.matches(&event.row.envelope, scratch).map(|keys| keys.to_vec())
+                bus.matcher.matches(&event.row.envelope, scratch).map(<[_]>::to_vec)
             })
             .map_err(|error| EntryError::new("MalformedDetail", error.to_string()))?;
         if matched.len() > self.limits.fan_out {

@@ -56,10 +56,7 @@ fn install_missing() -> Result<()> {
 }
 
 fn there(program: &str) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success())
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 fn must(command: &mut Command) -> Result<()> {

@@ -38,7 +38,8 @@ const FORBIDDEN: &[(&str, &str)] = &[
 
 /// Crates that would break what a room promises: `model`, `pattern`, `expr` and `asl` do no I/O
 /// and are not async.
-const PURE: &[&str] = &["stepbus-model", "stepbus-document", "stepbus-pattern", "stepbus-expr", "stepbus-asl"];
+const PURE: &[&str] =
+    &["stepbus-model", "stepbus-document", "stepbus-pattern", "stepbus-expr", "stepbus-asl"];
 const IMPURE: &[&str] = &["tokio", "hyper", "rusqlite", "reqwest", "ureq", "mio", "futures-util"];
 
 /// A longer file usually has two jobs.
@@ -83,7 +84,9 @@ fn arrows(metadata: &Value) -> Vec<String> {
     for package in metadata["packages"].as_array().into_iter().flatten() {
         let name = package["name"].as_str().unwrap_or_default();
         let Some(place) = ROOMS.iter().position(|room| *room == name) else {
-            problems.push(format!("{name} is no room: add it to the list in tidy.rs and to ARCHITECTURE.md"));
+            problems.push(format!(
+                "{name} is no room: add it to the list in tidy.rs and to ARCHITECTURE.md"
+            ));
             continue;
         };
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
@@ -110,7 +113,9 @@ fn arrow(name: &str, place: usize, used: &str) -> Option<String> {
 
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+    for entry in
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
         let path = entry?.path();
         if path.is_dir() {
             files.extend(rust_files(&path)?);

@@ -33,8 +33,11 @@ pub(super) fn all(queues: Vec<Queue>) -> Result<()> {
         let mut workers = tokio::task::JoinSet::new();
         for queue in queues {
             let token = token(&client, &queue).await?;
-            let prepared: Result<VecDeque<Prepared>> =
-                queue.requests.iter().map(|request| prepare(&queue.host, request, &token)).collect();
+            let prepared: Result<VecDeque<Prepared>> = queue
+                .requests
+                .iter()
+                .map(|request| prepare(&queue.host, request, &token))
+                .collect();
             let prepared = Arc::new(Mutex::new(prepared?));
             for _ in 0..queue.concurrency {
                 workers.spawn(work(client.clone(), prepared.clone()));

@@ -133,11 +133,13 @@ fn engine(binary: &Path, data: &Path, sandbox: &Sandbox, products: usize) -> Res
 }
 
 fn build() -> Result<PathBuf> {
-    let status = Command::new("cargo").args(["build", "--release", "--package", "stepbus"]).status()?;
+    let status =
+        Command::new("cargo").args(["build", "--release", "--package", "stepbus"]).status()?;
     if !status.success() {
         bail!("the binary does not build");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| super::root().join("target"), PathBuf::from);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| super::root().join("target"), PathBuf::from);
     Ok(target.join("release/stepbus"))
 }
 
@@ -207,7 +209,15 @@ impl Stepbus {
     fn start(binary: &Path, data: &Path, sandbox: &Sandbox) -> Result<Stepbus> {
         let project = super::root().join("examples/product-sync/stepbus.yaml");
         let mut process = Command::new(binary)
-            .args(["serve", "--operators", "127.0.0.1:0", "--public", "127.0.0.1:0", "--log", "warn"])
+            .args([
+                "serve",
+                "--operators",
+                "127.0.0.1:0",
+                "--public",
+                "127.0.0.1:0",
+                "--log",
+                "warn",
+            ])
             .arg("--data")
             .arg(data)
             .arg(project)
@@ -253,7 +263,9 @@ impl Stepbus {
                 let seconds = began.elapsed().as_secs_f64();
                 let delivered = view["subscriptions"].as_array().into_iter().flatten();
                 let sum: i64 = delivered
-                    .filter(|line| line["subscription"].as_str().is_some_and(|name| name.starts_with("load-")))
+                    .filter(|line| {
+                        line["subscription"].as_str().is_some_and(|name| name.starts_with("load-"))
+                    })
                     .filter_map(|line| line["delivered"].as_i64())
                     .sum();
                 if usize::try_from(sum)? != products * 3 {

@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Stepbus::start(&binary, &data, &sandbox)?.sync(arguments.products)?;
         queues(&sandbox, read(&recording)?)
     };
-    let requests: usize = queues.iter().map(|queue| queue.len()).sum();
+    let requests: usize = queues.iter().map(Vec::len).sum();
     println!("{requests} requests for {} products", arguments.products);
     let sandbox = Sandbox::start(&binary, arguments.products, None)?;
     let mut rounds = Vec::new();

@@ -11,6 +11,7 @@ pub mod path;
 pub mod payload;
 mod pointer;
 mod random;
+pub mod transformer;
 
 pub use intrinsic::{Intrinsic, IntrinsicError, IntrinsicSyntax};
 pub use jsonata::{
@@ -19,3 +20,6 @@ pub use jsonata::{
 pub use path::{Path, PathError, Root, Roots};
 pub use payload::{PayloadProblem, PayloadTemplate, Source, SourceError};
 pub use random::Env;
+pub use transformer::{
+    InputTransformer, RuleContext, TargetInput, TargetInputError, Undeliverable,
+};

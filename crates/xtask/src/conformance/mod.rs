@@ -5,6 +5,7 @@ mod execution;
 mod jsonata;
 mod patterns;
 mod teststate;
+mod transforms;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -109,6 +110,7 @@ fn run_case(case: &Value) -> Outcome {
         "match" | "compile" => patterns::run_case(case),
         "execution" => execution::run_case(case),
         "invalid_definition" => definition::run_invalid(case),
+        "input_transform" => transforms::run_case(case),
         "jsonata" => jsonata::run_case(case),
         "test_state" => teststate::run_case(case),
         "validate" => definition::run_validate(case),

@@ -1,5 +1,7 @@
 //! What was acknowledged survives: the process dies at every named point and at any moment.
 
+#![allow(clippy::print_stderr, reason = "shown when a test fails")]
+
 mod common;
 
 use std::path::Path;

@@ -6,13 +6,16 @@ use std::process::ExitCode;
 use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
 
 use crate::output;
-use crate::project::{self, Vars};
+use crate::project::{self, Severity, Vars};
 
-pub(super) fn validate(path: &Path, as_json: bool) -> ExitCode {
-    let (problems, valid) = match project::load(path, &Vars::environment()) {
-        Ok(project) => (project.warnings, true),
-        Err(problems) => (problems, false),
+pub(super) fn validate(path: &Path, without_secrets: bool, as_json: bool) -> ExitCode {
+    let vars = Vars::environment();
+    let problems = if without_secrets {
+        project::check(path, &vars)
+    } else {
+        project::load(path, &vars).map_or_else(|problems| problems, |project| project.warnings)
     };
+    let valid = problems.iter().all(|problem| problem.severity == Severity::Warning);
     if as_json {
         output::json(&project::report::to_json(&problems));
     } else if problems.is_empty() {

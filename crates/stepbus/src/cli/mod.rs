@@ -52,6 +52,9 @@ enum Command {
         /// The project file, or the folder it is in.
         #[arg(default_value = ".")]
         project: PathBuf,
+        /// Only warn of variables that are not set and secrets' files that are not there, for CI.
+        #[arg(long)]
+        without_secrets: bool,
     },
     /// Print the JSON Schema of the project file.
     Schema,
@@ -89,7 +92,9 @@ impl Cli {
             Command::Demo(options) => crate::demo::run(options, self.json),
             Command::Serve(options) => serve::serve(options, false),
             Command::Dev(options) => serve::serve(options, true),
-            Command::Validate { project } => Ok(local::validate(&project, self.json)),
+            Command::Validate { project, without_secrets } => {
+                Ok(local::validate(&project, without_secrets, self.json))
+            }
             Command::Schema => Ok(local::schema()),
             Command::Audit { data } => local::audit(&data, self.json),
             Command::Events(command) => command.run(&client),

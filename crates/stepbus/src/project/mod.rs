@@ -28,7 +28,7 @@ use stepbus_document::{Document, join};
 use stepbus_model::Limits;
 use stepbus_runtime::{BusSpec, Declared};
 
-pub(crate) use problem::Problem;
+pub(crate) use problem::{Problem, Severity};
 pub(crate) use schema::schema;
 pub(crate) use vars::Vars;
 
@@ -68,7 +68,6 @@ pub(crate) fn load(path: &Path, vars: &Vars) -> Result<Project, Vec<Problem>> {
 /// Every problem and warning of a project, for where its secrets are not at hand: a variable
 /// that is not set or a secret's file that is not there is a warning.
 #[must_use]
-#[allow(dead_code, reason = "awaits a flag of `stepbus validate`")]
 pub(crate) fn check(path: &Path, vars: &Vars) -> Vec<Problem> {
     let (_, mut problems, warnings) = read(path, &vars.opened());
     problems.extend(warnings);

@@ -1,5 +1,6 @@
 //! The real binary, driven as a user or a service manager drives it: started, asked, killed.
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::print_stderr, reason = "shown when a test fails")]
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,30 +10,30 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use stepbus_sandbox::Addresses;
 
-pub const SYNC_KEY: &str = "test-key";
+pub(crate) const SYNC_KEY: &str = "test-key";
 const DEADLINE: Duration = Duration::from_secs(180);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(20);
 
-pub fn binary() -> Command {
+pub(crate) fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_stepbus"))
 }
 
-pub fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/product-sync")
 }
 
 /// Runs a command to its end.
-pub fn stepbus(arguments: &[&str]) -> Output {
+pub(crate) fn stepbus(arguments: &[&str]) -> Output {
     binary().args(arguments).output().unwrap()
 }
 
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// Looks until there is an answer.
-pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
@@ -54,57 +55,54 @@ impl Drop for Process {
 }
 
 /// The stand-ins, as a process that outlives the server's deaths.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     _process: Process,
-    pub addresses: Addresses,
+    pub(crate) addresses: Addresses,
 }
 
 impl Sandbox {
-    pub fn start(options: &[&str]) -> Sandbox {
-        let mut process = binary()
-            .args(["sandbox", "--watch-stdin"])
-            .args(options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+    pub(crate) fn start(options: &[&str]) -> Sandbox {
+        let mut command = binary();
+        command.args(["sandbox", "--watch-stdin"]).args(options);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process(command.spawn().unwrap());
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let addresses = serde_json::from_str(&line).unwrap();
-        Sandbox { _process: Process(process), addresses }
+        Sandbox { _process: process, addresses }
     }
 
-    pub fn tell(&self, what: &str, body: &Value) {
+    pub(crate) fn tell(&self, what: &str, body: &Value) {
         let url = format!("{}/{what}", self.addresses.control);
         ureq::post(&url).send(body.to_string()).unwrap();
     }
 
-    pub fn ask(&self, what: &str) -> Value {
+    pub(crate) fn ask(&self, what: &str) -> Value {
         let url = format!("{}/{what}", self.addresses.control);
         ureq::get(&url).call().unwrap().body_mut().read_json().unwrap()
     }
 
     /// The sandbox's own comparison found nothing wrong.
-    pub fn assert_verified(&self) {
+    pub(crate) fn assert_verified(&self) {
         let verification = self.ask("verify");
         assert_eq!(verification["verified"], true, "{verification:#}");
     }
 }
 
 /// `stepbus serve` on free ports.
-pub struct Server {
+pub(crate) struct Server {
     process: Process,
-    pub public: String,
-    pub operators: String,
+    pub(crate) public: String,
+    pub(crate) operators: String,
 }
 
 impl Server {
-    pub fn start(project: &Path, data: &Path, sandbox: &Sandbox) -> Server {
+    pub(crate) fn start(project: &Path, data: &Path, sandbox: &Sandbox) -> Server {
         Server::try_start(project, data, sandbox, None).expect("the server starts")
     }
 
     /// A server that dies at a crash point may do so before it is up.
-    pub fn try_start(
+    pub(crate) fn try_start(
         project: &Path,
         data: &Path,
         sandbox: &Sandbox,
@@ -117,32 +115,32 @@ impl Server {
         if let Some(point) = crash_at {
             command.env("STEPBUS_CRASH_AT", point);
         }
-        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
+        let mut process = Process(command.stderr(Stdio::piped()).spawn().unwrap());
+        let mut stderr = BufReader::new(process.0.stderr.take().unwrap());
         let mut said = String::new();
         loop {
             let mut line = String::new();
             if stderr.read_line(&mut line).unwrap() == 0 {
-                let died = process.wait().unwrap();
+                let died = process.0.wait().unwrap();
                 assert!(crash_at.is_some(), "the server ended with {died}: {said}");
                 return None;
             }
             if let Some((public, operators)) = addresses(&line) {
                 forward(stderr);
-                return Some(Server { process: Process(process), public, operators });
+                return Some(Server { process, public, operators });
             }
             said.push_str(&line);
         }
     }
 
     /// SIGKILL, as a power cut does it.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
     }
 
     /// How many runs are open; none when the server is dead.
-    pub fn open_runs(&mut self) -> Option<usize> {
+    pub(crate) fn open_runs(&mut self) -> Option<usize> {
         if self.process.0.try_wait().unwrap().is_some() {
             return None;
         }
@@ -151,18 +149,18 @@ impl Server {
         runs.as_array().map(Vec::len)
     }
 
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.operators);
         ureq::get(&url).call().unwrap().body_mut().read_json().unwrap()
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Value {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}{path}", self.operators);
         ureq::post(&url).send_json(body).unwrap().body_mut().read_json().unwrap()
     }
 
     /// Calls the sync endpoint: the status and the answer; none when the server died meanwhile.
-    pub fn call(&self, container: &str, headers: &[(&str, &str)]) -> Option<(u16, Value)> {
+    pub(crate) fn call(&self, container: &str, headers: &[(&str, &str)]) -> Option<(u16, Value)> {
         let agent: ureq::Agent =
             ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut request = agent.post(format!("{}/sync/{container}", self.public));
@@ -174,14 +172,14 @@ impl Server {
         Some((status, response.body_mut().read_json().ok()?))
     }
 
-    pub fn sync(&self) -> String {
+    pub(crate) fn sync(&self) -> String {
         let (status, answer) = self.call("products", &[("x-api-key", SYNC_KEY)]).unwrap();
         assert_eq!(status, 202, "{answer}");
         answer["run"].as_str().unwrap().to_owned()
     }
 
     /// Waits until nothing that the run caused is open, and gives its view.
-    pub fn finished(&self, run: &str) -> Value {
+    pub(crate) fn finished(&self, run: &str) -> Value {
         wait_for(&format!("the end of {run}"), || {
             let view = self.get(&format!("/admin/runs/{run}"));
             (view["status"] == "COMPLETED").then_some(view)
@@ -189,7 +187,7 @@ impl Server {
     }
 
     /// Waits until no run is open.
-    pub fn all_finished(&self) {
+    pub(crate) fn all_finished(&self) {
         wait_for("the end of all runs", || {
             self.get("/admin/runs?open=true").as_array().unwrap().is_empty().then_some(())
         });
@@ -214,7 +212,7 @@ fn forward(stderr: BufReader<std::process::ChildStderr>) {
 }
 
 /// The line of a run's books for a subscription.
-pub fn totals<'a>(run: &'a Value, subscription: &str) -> &'a Value {
+pub(crate) fn totals<'a>(run: &'a Value, subscription: &str) -> &'a Value {
     run["subscriptions"]
         .as_array()
         .unwrap()
@@ -224,7 +222,7 @@ pub fn totals<'a>(run: &'a Value, subscription: &str) -> &'a Value {
 }
 
 /// `stepbus audit` finds nothing.
-pub fn assert_audit_finds_nothing(data: &Path) {
+pub(crate) fn assert_audit_finds_nothing(data: &Path) {
     let output = stepbus(&["--json", "audit", "--data", data.to_str().unwrap()]);
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap_or_default();
     assert_eq!(report["problems"], json!([]), "{}", String::from_utf8_lossy(&output.stderr));
@@ -232,7 +230,7 @@ pub fn assert_audit_finds_nothing(data: &Path) {
 }
 
 /// The example with some of its text replaced, in a folder of its own.
-pub fn changed_example(folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn changed_example(folder: &Path, changes: &[(&str, &str)]) -> PathBuf {
     for path in [
         "stepbus.yaml",
         "workflows/fetch-product-ids.asl.yaml",

@@ -69,6 +69,7 @@ fn templates() {
         (r#"{"a":<coupon>}"#, Some(r#"{"a":null}"#)),
         (r#"{"a":<said>,"b":<lines>}"#, Some(r#"{"a":"x\"y","b":"a\nb"}"#)),
         (r#"{"a":"is \"<id>\""}"#, Some(r#"{"a":"is \"o-7\""}"#)),
+        (r#"["<tags>", <tags>]"#, Some(r#"["[new,eu]", ["new","eu"]]"#)),
         (r#"{"a":"<sizes>"}"#, Some(r#"{"a":"[1,2]"}"#)),
         (r#"{"a":"<tags>"}"#, None),
         (r#"{"a":"<order>"}"#, None),
@@ -91,12 +92,16 @@ fn reserved_variables() {
         ),
     );
     check(&transformer(r#"[<aws.events.rule-name>]"#), Some(r#"["large"]"#));
-    let whole = render(&transformer("[<aws.events.event.json>, <aws.events.event>]")).unwrap();
+    let whole = render(&transformer("{\"a\": <aws.events.event.json>, \"b\": <aws.events.event>}"))
+        .unwrap();
     let envelope = json!({
         "version": "0", "id": "e-1", "detailType": "Order placed", "source": "shop",
         "time": "2025-11-24T16:00:00Z", "resources": [],
     });
-    assert_eq!(serde_json::from_str::<Value>(&whole).unwrap(), json!([event(), envelope]));
+    assert_eq!(
+        serde_json::from_str::<Value>(&whole).unwrap(),
+        json!({"a": event(), "b": envelope})
+    );
     check(&transformer(r#"{"a": "<aws.events.event.json>"}"#), None);
 }
 
@@ -133,7 +138,13 @@ fn refusals_say_what_is_wrong() {
         (json!({"InputTransformer": {}}), "inputTransformer.inputTemplate' failed to satisfy"),
         (json!({"Input": "{a"}), "JSON syntax error in input for target t1: key must be a string"),
         (json!({"Input": 1}), "Input for target t1 must be a string"),
-        (json!({"InputPath": "detail"}), "InputPath \"detail\" for target t1 is invalid"),
+        (json!({"InputPath": "detail"}), "InputPath for target t1 is invalid. \"detail\""),
+        (json!({"InputPath": "$.a['b']"}), "not in brackets and quotes"),
+        (
+            transformer("[<aws.events.event.json>]"),
+            "InputTemplate for target t1 contains placeholder aws.events.event.json valid only for \
+             JSON template.",
+        ),
         (json!({"InputPath": "$$.a"}), "it must begin with '$.'"),
         (transformer("plain words"), "Invalid InputTemplate for target t1"),
         (transformer(""), "there is nothing"),
@@ -157,7 +168,7 @@ fn refusals_say_what_is_wrong() {
 
 #[test]
 fn a_body_is_bounded() {
-    let template = format!("[0{}]", ",<aws.events.event.json>".repeat(300));
+    let template = format!("{{\"a\":[0{}]}}", ",<aws.events.event.json>".repeat(300));
     let input = TargetInput::of_target(&transformer(&template)).unwrap();
     assert_eq!(input.render(&event(), &RULE, 4096), Err(Undeliverable::TooLong(4096)));
     assert!(input.render(&event(), &RULE, 1 << 20).is_ok());
@@ -188,7 +199,7 @@ proptest! {
         let target = json!({"InputTransformer": {
             "InputPathsMap": {"a": "$.a", "b": "$.b[*]"}, "InputTemplate": template,
         }});
-        let json = template.starts_with(['{', '[']);
+        let json = template.starts_with('{');
         if let Some(body) = attempt(&target, &json!({"a": a, "b": [a]})) {
             prop_assert!(!json || serde_json::from_str::<Value>(&body).is_ok(), "{}", body);
         }

@@ -15,16 +15,20 @@ pub enum TargetInputError {
     },
     /// The constant is no JSON.
     Constant(String),
+    /// A path, of `InputPath` or of a variable.
     InputPath {
         path: String,
         message: String,
     },
+    /// A variable's name, or a path that is no text.
     Variable {
         name: String,
         message: String,
     },
     /// The template names a variable that is not there.
     UnknownVariable(String),
+    /// A reserved variable that only a template that is an object may name.
+    OnlyInJson(&'static str),
     /// The template is no JSON, variables aside.
     Template {
         template: String,
@@ -33,7 +37,7 @@ pub enum TargetInputError {
 }
 
 impl TargetInputError {
-    /// The message for the target with this id.
+    /// The message for the target with this id: AWS's, after which more may be said.
     #[must_use]
     pub fn message(&self, target: &str) -> String {
         match self {
@@ -54,10 +58,10 @@ impl TargetInputError {
                 &format!("Member must have length less than or equal to {most}"),
             ),
             Self::Constant(message) => {
-                format!("JSON syntax error in input for target {target}: {message}.")
+                format!("JSON syntax error in input for target {target}: {message}")
             }
             Self::InputPath { path, message } => {
-                format!("InputPath {path:?} for target {target} is invalid: {message}.")
+                format!("InputPath for target {target} is invalid. {path:?}: {message}")
             }
             Self::Variable { name, message } => {
                 format!("InputPathsMap for target {target} has an invalid {name:?}: {message}.")
@@ -65,6 +69,10 @@ impl TargetInputError {
             Self::UnknownVariable(name) => {
                 format!("InputTemplate for target {target} contains invalid placeholder {name}.")
             }
+            Self::OnlyInJson(name) => format!(
+                "InputTemplate for target {target} contains placeholder {name} valid only for JSON \
+                 template."
+            ),
             Self::Template { template, message } => {
                 format!(
                     "Invalid InputTemplate for target {target} : {message} in \"{template}\"; \

@@ -93,9 +93,7 @@ impl TargetInput {
             let most = MAX_VARIABLE_LENGTH;
             return Err(TargetInputError::TooLong { member: "inputPath", most });
         }
-        event_path(text)
-            .map(TargetInput::Path)
-            .map_err(|message| TargetInputError::InputPath { path: text.to_owned(), message })
+        event_path(text).map(TargetInput::Path)
     }
 
     /// The body the target receives for an event, at most `most` bytes of it.
@@ -128,9 +126,16 @@ fn text<'a>(value: &'a Value, member: &'static str) -> Result<&'a str, TargetInp
     value.as_str().ok_or(TargetInputError::NotText(member))
 }
 
-fn event_path(text: &str) -> Result<Path, String> {
-    let path = Path::parse(text).map_err(|error| error.to_string())?;
-    if *path.root() == Root::Input { Ok(path) } else { Err("it must begin with '$.'".to_owned()) }
+fn event_path(text: &str) -> Result<Path, TargetInputError> {
+    let wrong = |message: String| TargetInputError::InputPath { path: text.to_owned(), message };
+    let path = Path::parse(text).map_err(|error| wrong(error.to_string()))?;
+    if *path.root() != Root::Input {
+        return Err(wrong("it must begin with '$.'".to_owned()));
+    }
+    if text.contains(['"', '\'']) {
+        return Err(wrong("names follow a '.', not in brackets and quotes".to_owned()));
+    }
+    Ok(path)
 }
 
 /// A template and the variables it may name. Cloning is cheap.
@@ -215,8 +220,7 @@ fn variable(name: &str, path: &Value) -> Result<(String, Path), TargetInputError
     if text.chars().count() > MAX_VARIABLE_LENGTH {
         return Err(wrong("a path has at most 256 characters"));
     }
-    let path = event_path(text).map_err(|message| wrong(&message))?;
-    Ok((name.to_owned(), path))
+    Ok((name.to_owned(), event_path(text)?))
 }
 
 /// What `aws.events.event` stands for: the event without its detail.

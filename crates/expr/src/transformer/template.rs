@@ -42,7 +42,7 @@ enum Part {
 #[derive(Debug)]
 pub(super) struct Template {
     parts: Vec<Part>,
-    /// An object or array: what it comes to must be JSON. Lines of text may be anything.
+    /// An object: what it comes to must be JSON. Lines of text may come to anything.
     is_json: bool,
 }
 
@@ -63,7 +63,11 @@ impl Template {
         let parts = parts(text, variables)?;
         check(&parts)
             .map_err(|message| TargetInputError::Template { template: text.to_owned(), message })?;
-        let is_json = text.trim_start().starts_with(['{', '[']);
+        let is_json = text.trim_start().starts_with('{');
+        let whole = |part: &Part| matches!(part, Part::Variable { known: Known::EventJson, .. });
+        if !is_json && parts.iter().any(whole) {
+            return Err(TargetInputError::OnlyInJson("aws.events.event.json"));
+        }
         Ok(Template { parts, is_json })
     }
 }

@@ -84,7 +84,7 @@ async fn statuses_fall_into_classes() {
         (404, "permanent ERROR_FROM_TARGET"),
         (407, "retryable NO_PERMISSIONS"),
         (409, "retryable ERROR_FROM_TARGET"),
-        (429, "throttled 1000"),
+        (429, "throttled 250"),
         (500, "retryable ERROR_FROM_TARGET"),
         (503, "retryable ERROR_FROM_TARGET"),
     ] {

@@ -35,7 +35,7 @@ pub(super) enum Command {
         rate: Option<NonZeroU32>,
         /// By which version of the subscription.
         #[arg(long, value_enum, default_value_t = Version::Original)]
-        version: Version,
+        subscription_version: Version,
     },
     /// Give dead letters up; they count as discarded.
     Purge {
@@ -106,10 +106,10 @@ impl Command {
                     format!("{}\n", serde_json::to_string_pretty(answer).unwrap_or_default())
                 }))
             }
-            Command::Redrive { selected, rate, version } => {
+            Command::Redrive { selected, rate, subscription_version } => {
                 let mut body = selected.body();
                 body["rate"] = json!(rate);
-                body["version"] = match version {
+                body["version"] = match subscription_version {
                     Version::Original => "original".into(),
                     Version::Current => "current".into(),
                 };

@@ -266,9 +266,7 @@ fn everything_is_reported_at_once_and_in_order() {
         stepbus.yaml:8:32: error: `x` is no span of time; write for example 250ms, 5s, 24h or 30d
           8 | buses: { catalog: { retention: x } }
             |                                ^
-        m.jsonata:1:1: error: this is no JSONata: S0207: Unexpected end of expression
-          1 | $event.(
-            | ^
+        m.jsonata:2:1: error: this is no JSONata: S0207: Unexpected end of expression (at character 10)
         w.yaml:1:1: error: SCHEMA_VALIDATION_FAILED: These fields are required: [StartAt, States]
           1 | Starts: A
             | ^

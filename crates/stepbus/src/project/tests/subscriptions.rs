@@ -204,10 +204,10 @@ fn expressions() {
     check(
         "key: \"{% $event.detail.( %}\"",
         expect![[r#"
-        stepbus.yaml:3:10: error: this is no JSONata: S0207: Unexpected end of expression
-          3 |     key: "{% $event.detail.( %}"
-            |          ^
-    "#]],
+            stepbus.yaml:3:29: error: this is no JSONata: S0207: Unexpected end of expression (at character 16)
+              3 |     key: "{% $event.detail.( %}"
+                |                             ^
+        "#]],
     );
     check(
         "key: \"{% $event.detail.sku\"",
@@ -229,10 +229,10 @@ fn expressions() {
     check(
         "transform: \"{% 1 + %}\"",
         expect![[r#"
-        stepbus.yaml:3:16: error: this is no JSONata: S0207: Unexpected end of expression
-          3 |     transform: "{% 1 + %}"
-            |                ^
-    "#]],
+            stepbus.yaml:3:23: error: this is no JSONata: S0207: Unexpected end of expression (at character 4)
+              3 |     transform: "{% 1 + %}"
+                |                       ^
+        "#]],
     );
 }
 
@@ -364,9 +364,9 @@ fn files_of_their_own() {
         .file("map.yaml", "a: 1\nb: \"{% $event.( %}\"\n")
         .rendered();
     expect![[r#"
-        map.yaml:2:5: error: this is no JSONata: S0207: Unexpected end of expression
+        map.yaml:2:16: error: this is no JSONata: S0207: Unexpected end of expression (at character 9)
           2 | b: "{% $event.( %}"
-            |     ^
+            |                ^
     "#]]
     .assert_eq(&said);
     let said = folder("pattern: p.json").file("p.json", "{\n \"source\": [],\n}").rendered();

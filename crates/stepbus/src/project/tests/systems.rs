@@ -313,9 +313,9 @@ fn expressions_of_destinations() {
     check(
         "destinations: { crm: { url: \"${URL}\", body: { a: [ \"{% $payload. %}\" ] } } }",
         expect![[r#"
-            stepbus.yaml:1:52: error: this is no JSONata: S0207: Unexpected end of expression
+            stepbus.yaml:1:65: error: this is no JSONata: S0207: Unexpected end of expression (at character 10)
               1 | destinations: { crm: { url: "${URL}", body: { a: [ "{% $payload. %}" ] } } }
-                |                                                    ^
+                |                                                                 ^
         "#]],
     );
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use stepbus_model::Limits;
 use stepbus_store::suite::assert_sound;
@@ -87,11 +88,17 @@ async fn batches_stand_in_the_order_they_were_handed_over() {
     let options = SqliteOptions { limits, ..SqliteOptions::default() };
     let store = open_on(directory.path(), options).unwrap();
     let subjects: Vec<_> = (0..200).map(|number| number.to_string()).collect();
-    let commits = subjects.iter().enumerate().map(|(number, subject)| {
+    let mut waiting = Vec::new();
+    for (number, subject) in subjects.iter().enumerate() {
         let batch = if number % 3 == 0 { Batch::acceptance() } else { Batch::new() };
-        store.commit(note(batch, subject))
-    });
-    for answer in join_all(commits).await {
+        let mut commit = store.commit(note(batch, subject));
+        // A batch that finds the queue full has its place once it was waited for.
+        match (&mut commit).now_or_never() {
+            Some(answer) => answer.unwrap(),
+            None => waiting.push(commit),
+        }
+    }
+    for answer in join_all(waiting).await {
         answer.unwrap();
     }
     let mut rows = store.audit_rows(None, 999).await.unwrap();

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use stepbus_model::Limits;
 use stepbus_store::suite::assert_sound;

@@ -119,10 +119,15 @@ fn readable(answer: Answer, request: &Outgoing) -> Result<HttpResponse, CallErro
     let binary = binary.iter().any(|prefix| kind.starts_with(prefix));
     if binary || std::str::from_utf8(&answer.body).is_err() {
         let url = request.url.split('?').next().unwrap_or_default();
-        let trouble = Trouble::request(format!(
-            "{} {url} answered with content of type `{kind}`, which is no text",
-            request.method
-        ));
+        let from = format!("{} {url}", request.method);
+        let trouble = if says_text(&kind) {
+            // A stream that broke off in the middle of a character: asked again it may be whole.
+            let what = format!("{from} answered with broken text: `{kind}` that is no UTF-8");
+            Trouble::new(TroubleKind::Connection, what)
+        } else {
+            let what = format!("{from} answered with content of type `{kind}`, which is no text");
+            Trouble::request(what)
+        };
         let failure = Failure::new(trouble.code(), trouble.message.clone());
         return Err(error_of(&trouble, failure));
     }
@@ -137,6 +142,10 @@ fn readable(answer: Answer, request: &Outgoing) -> Result<HttpResponse, CallErro
             .collect(),
         body: answer.body,
     })
+}
+
+fn says_text(kind: &str) -> bool {
+    ["json", "text/", "xml", "utf-8"].iter().any(|sign| kind.contains(sign))
 }
 
 fn error_of(trouble: &Trouble, failure: Failure) -> CallError {

@@ -49,15 +49,15 @@ pub(crate) fn answer(status: u16, body: &str) -> Reply {
 }
 
 pub(crate) fn json(status: u16, body: Value) -> Reply {
-    with(status, &[("content-type", "application/json")], &body.to_string())
+    with(status, &[("content-type", "application/json")], body.to_string())
 }
 
-pub(crate) fn with(status: u16, headers: &[(&str, &str)], body: &str) -> Reply {
+pub(crate) fn with(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Reply {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
-    Reply::Answer(response.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap())
+    Reply::Answer(response.body(Full::new(Bytes::copy_from_slice(body.as_ref()))).unwrap())
 }
 
 type Handler = dyn Fn(&Asked, usize) -> Reply + Send + Sync;

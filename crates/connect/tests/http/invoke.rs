@@ -50,6 +50,7 @@ async fn errors_have_awss_names() {
         "/hang" => Reply::Hang,
         "/large" => answer(200, &"x".repeat(2_000)),
         "/image" => with(200, &[("content-type", "image/png")], "x"),
+        "/cut" => with(200, &[("content-type", "application/json")], b"[\"caf\xc3"),
         _ => answer(500, ""),
     })
     .await;
@@ -62,6 +63,7 @@ async fn errors_have_awss_names() {
         ("/hang", "States.Http.Socket"),
         ("/large", "States.DataLimitExceeded"),
         ("/image", "States.Runtime"),
+        ("/cut", "States.Http.Socket"),
     ] {
         let timeout = (path == "/hang").then_some(Duration::from_millis(50));
         let found = fails(&connect, HttpTask { url: host.url(path), timeout, ..task(&host) }).await;

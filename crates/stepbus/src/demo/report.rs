@@ -202,6 +202,13 @@ fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
+/// This program as one would type it here.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_else(|_| "stepbus".into());
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(&path).display().to_string()
+}
+
 /// Commands to go on with.
 pub(super) fn next_steps(
     server: &Server,
@@ -211,14 +218,13 @@ pub(super) fn next_steps(
 ) -> String {
     let data_line = format!("The data directory is {}\n", data.display());
     if exit {
-        return format!("{data_line}  stepbus audit --data {}\n", data.display());
+        return format!("{data_line}  {} audit --data {}\n", program(), data.display());
     }
     let (operators, control) = (server.operators, &addresses.control);
-    let stepbus = if operators.port() == super::OPERATORS_PORT {
-        "stepbus".to_owned()
-    } else {
-        format!("stepbus --url http://{operators}")
-    };
+    let mut stepbus = program();
+    if operators.port() != super::OPERATORS_PORT {
+        stepbus.push_str(&format!(" --url http://{operators}"));
+    }
     format!(
         "{data_line}\
          \nIt stays up until Ctrl-C. In another terminal:\n\

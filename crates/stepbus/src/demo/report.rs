@@ -225,21 +225,26 @@ pub(super) fn next_steps(
     if operators.port() != super::OPERATORS_PORT {
         stepbus.push_str(&format!(" --url http://{operators}"));
     }
+    let (key, public, container) = (super::SYNC_KEY, server.public, &addresses.container);
     format!(
-        "{data_line}\
-         \nIt stays up until Ctrl-C. In another terminal:\n\
-         \n  # sync three products by hand\n  \
-         {stepbus} events put --bus catalog --detail-type product_ids_fetched \
-         --detail '{{\"container\":\"{}\",\"ids\":[\"1\",\"2\",\"3\"]}}'\n\
-         \n  # take the CRM down for a minute, sync again, look, and bring home what failed\n  \
-         curl -X POST {control}/crm/down -d '{{\"seconds\":60}}'\n  \
-         curl -X POST -H 'x-api-key: {}' http://{}/sync/{}\n  \
-         {stepbus} runs list\n  \
-         {stepbus} dlq list\n  \
-         {stepbus} dlq redrive --all\n",
-        addresses.container,
-        super::SYNC_KEY,
-        server.public,
-        addresses.container,
+        "{data_line}
+It stays up until Ctrl-C. In another terminal:
+
+  # sync three products by hand
+  {stepbus} events put --bus catalog --detail-type product_ids_fetched \
+--detail '{{\"container\":\"{container}\",\"ids\":[\"1\",\"2\",\"3\"]}}'
+
+  # take the ERP down and sync again: its deliveries wait, the others do not; then it comes back
+  curl -X POST {control}/erp/down -d '{{}}'
+  curl -X POST -H 'x-api-key: {key}' http://{public}/sync/{container}
+  {stepbus} runs list
+  curl -X POST {control}/erp/up -d '{{}}'
+
+  # a product that no target takes: look at the dead letters, send them again
+  {stepbus} events put --bus catalog --detail-type product_fetched \
+--detail '{{\"id\":\"9\",\"sku\":\"X-9\",\"version\":1}}'
+  {stepbus} dlq list
+  {stepbus} dlq redrive --all
+"
     )
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
-use stepbus_asl::{Bounds, HistoryEvent};
+use stepbus_asl::HistoryEvent;
 use stepbus_model::{EventId, ExecutionId, MapRunId, ResourceId, RunId, Timestamp, Totals, arn};
 use stepbus_store::{
     Batch, Cause, ExecutionFilter, ExecutionRow, ExecutionStatus, ItemCounts, MapRunRow, RunRow,
@@ -310,12 +310,6 @@ impl Engine {
             event: serde_json::from_slice(&row.envelope).unwrap_or_default(),
         };
         Ok(rows.into_iter().map(view).collect())
-    }
-
-    /// The bounds under which executions begin now.
-    #[must_use]
-    pub fn bounds(&self) -> Bounds {
-        Bounds::from(&self.limits)
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use stepbus_asl::{Bounds, Failure, MapItem, MapRunSpec, Program, SEMANTICS, Start, WorkflowType};
+use stepbus_asl::{Bounds, Failure, MapItem, MapRunSpec, Program, SEMANTICS, Start};
 use stepbus_model::{ExecutionId, MapRunId, RunId, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts,
-    MapRunEnd, MapRunStatus, StoreError,
+    Batch, Cause, ExecutionEnd, ExecutionRow, ExecutionStatus, ItemCounts, MapRunEnd, MapRunStatus,
+    StoreError,
 };
 
 use super::driver::{Driver, Fate};
@@ -160,9 +160,6 @@ pub(super) async fn run(
     presence: Arc<Presence>,
 ) -> Result<ExecutionStatus, StoreError> {
     let (row, start) = family.launch(&engine, new);
-    if family.spec.execution_type == WorkflowType::Standard {
-        debug_assert_eq!(row.kind, ExecutionKind::Standard);
-    }
     let mut driver = Driver::child(engine, row, family.processor.clone(), start, presence);
     ended(driver.run().await?)
 }

@@ -382,10 +382,10 @@ impl Driver {
             let mut batch = step.batch;
             self.record(&mut batch);
             self.snapshot_if_due(&mut batch);
-            let point = self.row.item.is_some();
-            crash::point(if point { "map.child_before_commit" } else { "task.before_commit" });
+            let child = self.row.item.is_some();
+            crash::point(if child { "map.child_before_commit" } else { "task.before_commit" });
             self.engine.store.commit(batch).await?;
-            crash::point(if point { "map.child_after_commit" } else { "task.after_commit" });
+            crash::point(if child { "map.child_after_commit" } else { "task.after_commit" });
             self.engine.act(std::mem::take(&mut step.effects));
         }
         for (id, roll) in step.abandoned {

@@ -84,9 +84,37 @@ const BOOKS: &[Rule] = &[
          FROM run_totals t
          FULL JOIN found f ON f.run = t.run AND f.subscription = t.subscription
          WHERE (ifnull(t.delivered, 0), ifnull(t.unchanged, 0), ifnull(t.stale, 0),
-                ifnull(t.dead_lettered, 0), ifnull(t.discarded, 0), ifnull(t.pending, 0))
+                ifnull(t.dead_lettered, 0), ifnull(t.discarded, 0))
              <> (ifnull(f.delivered, 0), ifnull(f.unchanged, 0), ifnull(f.stale, 0),
-                ifnull(f.dead_lettered, 0), ifnull(f.discarded, 0), ifnull(f.pending, 0))",
+                ifnull(f.dead_lettered, 0), ifnull(f.discarded, 0))
+             OR ifnull(t.pending, 0) < ifnull(f.pending, 0)
+             OR ifnull(t.pending, 0) > ifnull(f.pending, 0) AND NOT EXISTS
+                 (SELECT 1 FROM cursors c WHERE c.subscription = t.subscription AND c.counted)",
+    ),
+    // What is pending and has no row stands behind a cursor; which events those are, the audit
+    // finds out.
+    rule(
+        "cursors-hold-what-has-no-row",
+        "WITH behind AS (
+             SELECT subscription, sum(behind) AS count, min(behind) AS least,
+                 max(NOT counted AND behind <> 0) AS uncounted
+             FROM cursors GROUP BY subscription),
+         live AS (SELECT subscription, count(*) AS count FROM deliveries GROUP BY subscription)
+         SELECT 'res-' || b.subscription, b.count || ' matches are behind its cursors, '
+             || (ifnull(t.pending, 0) - ifnull(l.count, 0)) || ' are pending without a delivery'
+         FROM behind b LEFT JOIN live l ON l.subscription = b.subscription
+         LEFT JOIN subscription_totals t ON t.subscription = b.subscription
+         WHERE b.least < 0 OR b.uncounted OR b.count <> ifnull(t.pending, 0) - ifnull(l.count, 0)",
+    ),
+    rule(
+        "cursors-follow-one-another",
+        "SELECT 'res-' || subscription, 'its cursor at evt-' || opened || ' ends at '
+             || ifnull('evt-' || until, 'no event') || ', the next one begins at '
+             || ifnull('evt-' || next, 'none')
+         FROM (SELECT subscription, opened, until,
+                   lead(opened) OVER (PARTITION BY subscription ORDER BY opened) AS next
+               FROM cursors)
+         WHERE next IS NOT NULL AND (until IS NULL OR until > next)",
     ),
     rule(
         "subscription-totals-match-runs",
@@ -122,9 +150,9 @@ const BOOKS: &[Rule] = &[
     rule(
         "run-open-matches-rows",
         "WITH found AS (
-             SELECT run, count(*) AS open FROM (
-                 SELECT run FROM deliveries
-                 UNION ALL SELECT run FROM executions WHERE status = 1)
+             SELECT run, sum(open) AS open FROM (
+                 SELECT run, pending AS open FROM run_totals
+                 UNION ALL SELECT run, 1 FROM executions WHERE status = 1)
              GROUP BY run)
          SELECT 'run-' || r.id, 'has ' || r.open || ' open, its rows say ' || ifnull(f.open, 0)
          FROM runs r LEFT JOIN found f ON f.run = r.id WHERE r.open <> ifnull(f.open, 0)",

@@ -25,7 +25,9 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn answer(self, answer: Answer) {
+    pub(crate) fn answer(mut self, answer: Answer) {
+        // Before the answer: who was told of an event finds it in the log.
+        self.batch.release();
         // Nobody listens when the caller gave up waiting; the batch stands all the same.
         let _ = self.answer.send(answer);
     }

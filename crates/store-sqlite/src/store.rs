@@ -10,9 +10,10 @@ use stepbus_model::{
     DeliveryId, EventId, ExecutionId, MapRunId, MessageId, ResourceId, RunId, Timestamp, Totals,
 };
 use stepbus_store::{
-    AuditRow, Batch, ClaimRow, DefinitionRow, DeliveryRow, EventRow, ExecutionFilter, ExecutionRow,
-    JournalRow, KeyRow, LedgerRow, MapPageRow, MapRunRow, MessageFilter, MessageRow, Problem, Read,
-    ResourceRow, RunRow, SnapshotRow, Stats, Store, StoreError, WorkflowTotals,
+    AuditRow, Batch, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionFilter,
+    ExecutionRow, Horizon, IntakeRow, JournalRow, KeyRow, LedgerRow, LogRange, MapPageRow,
+    MapRunRow, MessageFilter, MessageRow, Problem, Read, ResourceRow, RunRow, SnapshotRow, Stats,
+    Store, StoreError, Uncommitted, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -36,6 +37,7 @@ pub struct SqliteStore {
     options: SqliteOptions,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
+    horizon: Horizon,
     readers: Readers,
     writer: Option<JoinHandle<()>>,
 }
@@ -72,7 +74,8 @@ impl SqliteStore {
                 .map_err(failed)?
         };
         let writer = Some(writer);
-        Ok(SqliteStore { installation, path, options, queue, counters, readers, writer })
+        let horizon = Horizon::default();
+        Ok(SqliteStore { installation, path, options, queue, counters, horizon, readers, writer })
     }
 
     /// Takes nothing more in; what was handed over is still worked off.
@@ -109,6 +112,15 @@ impl Store for SqliteStore {
             self.queue.nudge();
         }
         id
+    }
+
+    fn event_id(&self) -> (EventId, Uncommitted) {
+        let (id, uncommitted) = self.horizon.hand_out(|| self.next_id());
+        (EventId(id), uncommitted)
+    }
+
+    fn horizon(&self) -> EventId {
+        EventId(self.horizon.settled_below(|| self.next_id()))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -163,6 +175,22 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Read<'_, Vec<EventRow>> {
         self.readers.ask(move |conn| read::bus::events(conn, bus, after, limit))
+    }
+
+    fn log_page(&self, range: LogRange) -> Read<'_, Vec<EventRow>> {
+        self.readers.ask(move |conn| read::log::log_page(conn, range))
+    }
+
+    fn cursors(&self) -> Read<'_, Vec<CursorRow>> {
+        self.readers.ask(read::log::cursors)
+    }
+
+    fn intakes(&self) -> Read<'_, Vec<IntakeRow>> {
+        self.readers.ask(read::log::intakes)
+    }
+
+    fn behind(&self, subscription: ResourceId) -> Read<'_, Vec<(RunId, i64)>> {
+        self.readers.ask(move |conn| read::log::behind(conn, subscription))
     }
 
     fn delivery(&self, id: DeliveryId) -> Read<'_, Option<DeliveryRow>> {

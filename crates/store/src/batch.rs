@@ -2,17 +2,20 @@
 //! change of rows and the change of the books that belongs to it, so neither can be forgotten.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 use stepbus_model::{
-    DeliveryId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, Timestamp, Totals,
+    DeliveryId, EventId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, Timestamp,
+    Totals,
 };
 
+use crate::horizon::Uncommitted;
 use crate::records::{
-    AuditRow, ClaimRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionRow,
-    ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow, MapRunRow,
-    MapRunStatus, MessageRow, ResourceRow, RunRow, SnapshotRow,
+    AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
+    ExecutionRow, ExecutionStatus, IntakeRow, ItemCounts, JournalRow, KeyRow, LedgerRow,
+    MapPageRow, MapRunRow, MapRunStatus, MessageRow, ResourceRow, RunRow, SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -58,6 +61,8 @@ pub struct Books {
     pub subscriptions: BTreeMap<(RunId, ResourceId), Totals>,
     pub workflows: BTreeMap<ResourceId, WorkflowTotals>,
     pub items: BTreeMap<MapRunId, ItemCounts>,
+    /// Change of what is behind a cursor, named by its subscription and first event.
+    pub cursors: BTreeMap<(ResourceId, EventId), i64>,
     /// Change of what a run has open, and when it was last touched.
     pub runs: BTreeMap<RunId, (i64, Timestamp)>,
 }
@@ -79,6 +84,9 @@ impl Books {
         for (&id, delta) in &other.items {
             self.count_items(id, delta);
         }
+        for (&cursor, &delta) in &other.cursors {
+            *self.cursors.entry(cursor).or_default() += delta;
+        }
         for (&id, &(open, at)) in &other.runs {
             self.touch(id, open, at);
         }
@@ -89,6 +97,7 @@ impl Books {
         self.subscriptions.is_empty()
             && self.workflows.is_empty()
             && self.items.is_empty()
+            && self.cursors.is_empty()
             && self.runs.is_empty()
     }
 
@@ -145,6 +154,26 @@ pub enum Change {
     PutDefinition(DefinitionRow),
     InsertRun(RunRow),
     InsertEvent(EventRow),
+    /// Nothing happens when it is there already.
+    OpenCursor(CursorRow),
+    /// Nothing happens when it is gone.
+    EndCursor {
+        subscription: ResourceId,
+        opened: EventId,
+        until: EventId,
+    },
+    MoveCursor {
+        subscription: ResourceId,
+        opened: EventId,
+        position: EventId,
+    },
+    /// Nothing happens when it is gone.
+    CloseCursor {
+        subscription: ResourceId,
+        opened: EventId,
+    },
+    PutIntake(IntakeRow),
+    DeleteIntake(ResourceId),
     InsertDelivery(DeliveryRow),
     RetryDelivery(Retry),
     DeleteDelivery(DeliveryId),
@@ -213,6 +242,17 @@ pub struct Batch {
     class: Class,
     changes: Vec<Change>,
     books: Books,
+    /// Matches of this event were counted when it was published.
+    from_log: Option<Behind>,
+    uncommitted: Vec<Arc<Uncommitted>>,
+}
+
+/// A counted match that stands behind a cursor.
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    subscription: ResourceId,
+    opened: EventId,
+    event: EventId,
 }
 
 impl Batch {
@@ -225,6 +265,15 @@ impl Batch {
     #[must_use]
     pub fn acceptance() -> Self {
         Batch { class: Class::Acceptance, ..Batch::default() }
+    }
+
+    /// A batch in which the subscription's match of `event` comes from behind its cursor: it was
+    /// counted when the event was published.
+    #[must_use]
+    pub fn from_log(cursor: &CursorRow, event: EventId) -> Self {
+        let CursorRow { subscription, opened, .. } = *cursor;
+        let from_log = cursor.counted.then_some(Behind { subscription, opened, event });
+        Batch { from_log, ..Batch::default() }
     }
 
     #[must_use]
@@ -251,6 +300,23 @@ impl Batch {
     pub fn append(&mut self, other: Batch) {
         self.changes.extend(other.changes);
         self.books.merge(&other.books);
+        self.uncommitted.extend(other.uncommitted);
+    }
+
+    /// Keeps the log's horizon below an event's id until the batch is durable or dropped.
+    pub fn hold(&mut self, uncommitted: Uncommitted) {
+        self.uncommitted.push(Arc::new(uncommitted));
+    }
+
+    /// Whether an id that was handed out earlier holds the horizon already.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        !self.uncommitted.is_empty()
+    }
+
+    /// The batch is durable: the log is settled beyond its events.
+    pub fn release(&mut self) {
+        self.uncommitted.clear();
     }
 
     /// About how many bytes of payload it carries.
@@ -278,20 +344,62 @@ impl Batch {
 
     /// A subscription matched: the delivery is pending.
     pub fn add_delivery(&mut self, row: DeliveryRow) {
-        self.touch(row.run, 1, row.created);
-        self.count(
-            row.run,
-            row.subscription,
-            Totals { matched: 1, pending: 1, ..Totals::default() },
-        );
+        if self.comes_from_log(row.subscription, row.event) {
+            self.touch(row.run, 0, row.created);
+        } else {
+            self.count_pending(row.run, row.subscription, row.created);
+        }
         self.changes.push(Change::InsertDelivery(row));
+    }
+
+    /// A subscription matched and will read the event from the log: the match is pending.
+    pub fn leave_behind(&mut self, cursor: (ResourceId, EventId), event: &EventRow) {
+        self.count_pending(event.run, cursor.0, event.at);
+        *self.books.cursors.entry(cursor).or_default() += 1;
+    }
+
+    pub fn open_cursor(&mut self, row: CursorRow) {
+        self.changes.push(Change::OpenCursor(row));
+    }
+
+    /// Events from `until` on are another cursor's.
+    pub fn end_cursor(&mut self, (subscription, opened): (ResourceId, EventId), until: EventId) {
+        self.changes.push(Change::EndCursor { subscription, opened, until });
+    }
+
+    /// Events before `position` have been read.
+    pub fn move_cursor(
+        &mut self,
+        (subscription, opened): (ResourceId, EventId),
+        position: EventId,
+    ) {
+        self.changes.push(Change::MoveCursor { subscription, opened, position });
+    }
+
+    /// All has been read.
+    pub fn close_cursor(&mut self, (subscription, opened): (ResourceId, EventId)) {
+        self.changes.push(Change::CloseCursor { subscription, opened });
+    }
+
+    pub fn put_intake(&mut self, row: IntakeRow) {
+        self.changes.push(Change::PutIntake(row));
+    }
+
+    /// The subscription runs again.
+    pub fn delete_intake(&mut self, subscription: ResourceId) {
+        self.changes.push(Change::DeleteIntake(subscription));
     }
 
     /// A subscription matched and its fate came in the same commit: a workflow started, say.
     pub fn add_finished_delivery(&mut self, row: LedgerRow) {
-        let mut delta = Totals { matched: 1, ..Totals::default() };
+        let from_log = self.comes_from_log(row.subscription, row.event);
+        let mut delta = if from_log {
+            Totals { pending: -1, ..Totals::default() }
+        } else {
+            Totals { matched: 1, ..Totals::default() }
+        };
         *delta.column(row.outcome) += 1;
-        self.touch(row.run, 0, row.finished);
+        self.touch(row.run, -i64::from(from_log), row.finished);
         self.count(row.run, row.subscription, delta);
         self.changes.push(Change::PutLedger(row));
     }
@@ -464,6 +572,21 @@ impl Batch {
             ExecutionStatus::Aborted => ItemCounts { aborted: 1, ..one },
         };
         self.count_items(map_run, delta);
+    }
+
+    fn count_pending(&mut self, run: RunId, subscription: ResourceId, at: Timestamp) {
+        self.touch(run, 1, at);
+        self.count(run, subscription, Totals { matched: 1, pending: 1, ..Totals::default() });
+    }
+
+    /// Whether the match was counted already; it stands behind its cursor no more then.
+    fn comes_from_log(&mut self, subscription: ResourceId, event: EventId) -> bool {
+        let Some(behind) = self.from_log else { return false };
+        let comes = behind.subscription == subscription && behind.event == event;
+        if comes {
+            *self.books.cursors.entry((subscription, behind.opened)).or_default() -= 1;
+        }
+        comes
     }
 
     fn count(&mut self, run: RunId, subscription: ResourceId, delta: Totals) {

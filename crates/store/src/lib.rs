@@ -6,6 +6,7 @@
 
 mod batch;
 mod error;
+mod horizon;
 mod query;
 mod records;
 pub mod suite;
@@ -20,11 +21,13 @@ use uuid::Uuid;
 
 pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Retry, WorkflowTotals};
 pub use error::{Problem, StoreError};
-pub use query::{ExecutionFilter, MessageFilter, Stats};
+pub use horizon::{Horizon, Uncommitted};
+pub use query::{ExecutionFilter, LogRange, MessageFilter, Stats};
 pub use records::{
-    AuditRow, Cause, ClaimRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind,
-    ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow,
-    MapRunRow, MapRunStatus, MessageRow, ResourceKind, ResourceRow, RunRow, SnapshotRow,
+    AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
+    ExecutionKind, ExecutionRow, ExecutionStatus, Intake, IntakeRow, ItemCounts, JournalRow,
+    KeyRow, LedgerRow, MapPageRow, MapRunRow, MapRunStatus, MessageRow, ResourceKind, ResourceRow,
+    RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -36,6 +39,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
 
     /// A number never given out before, not even before a restart; later ones are larger.
     fn next_id(&self) -> u64;
+
+    /// An id for an event; the batch that carries the event takes the guard along.
+    fn event_id(&self) -> (EventId, Uncommitted);
+
+    /// No event with an id below this will still become durable: the log may be read up to here
+    /// by cursor. To be asked before the page is read.
+    fn horizon(&self) -> EventId;
 
     /// Makes the whole batch durable, or none of it. Batches become durable in the order in which
     /// they were handed over, so an empty one is a barrier. It is handed over when this is called;
@@ -60,6 +70,14 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         after: EventId,
         limit: usize,
     ) -> Read<'_, Vec<EventRow>>;
+    /// A page of a bus's log.
+    fn log_page(&self, range: LogRange) -> Read<'_, Vec<EventRow>>;
+    /// All cursors, by subscription and in their order.
+    fn cursors(&self) -> Read<'_, Vec<CursorRow>>;
+    /// What operators set for subscriptions.
+    fn intakes(&self) -> Read<'_, Vec<IntakeRow>>;
+    /// Pending matches of a subscription that have no delivery, by run; looks at all of its runs.
+    fn behind(&self, subscription: ResourceId) -> Read<'_, Vec<(RunId, i64)>>;
     fn delivery(&self, id: DeliveryId) -> Read<'_, Option<DeliveryRow>>;
     fn ledger(&self, id: DeliveryId) -> Read<'_, Option<LedgerRow>>;
     /// Deliveries that wait for nothing (`due` is none); of a lane, only its first one, and that

@@ -1,7 +1,7 @@
 //! What listings are narrowed by, and what a store says of itself.
 
 use serde::Serialize;
-use stepbus_model::{MapRunId, ResourceId, RunId};
+use stepbus_model::{EventId, MapRunId, ResourceId, RunId};
 
 use crate::records::ExecutionStatus;
 
@@ -12,6 +12,18 @@ pub struct ExecutionFilter {
     pub run: Option<RunId>,
     pub status: Option<ExecutionStatus>,
     pub map_run: Option<MapRunId>,
+}
+
+/// A page of a bus's log, in the order of ids.
+#[derive(Debug, Clone, Copy)]
+pub struct LogRange {
+    pub bus: ResourceId,
+    pub from: EventId,
+    /// Events from here on are not asked for.
+    pub below: EventId,
+    pub rows: usize,
+    /// Envelope bytes after which the page ends; it holds one event at least.
+    pub bytes: usize,
 }
 
 /// Which messages to list. Texts are compared whole.

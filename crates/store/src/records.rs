@@ -7,10 +7,12 @@ use stepbus_model::{
 };
 
 macro_rules! coded {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $code:literal $text:literal,)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$about:meta])* $variant:ident = $code:literal $text:literal,)*
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name { $(#[serde(rename = $text)] $variant,)* }
+        pub enum $name { $($(#[$about])* #[serde(rename = $text)] $variant,)* }
 
         impl $name {
             pub const ALL: &'static [$name] = &[$($name::$variant,)*];
@@ -160,6 +162,46 @@ pub struct DeliveryRow {
     pub due: Option<Timestamp>,
     /// The last failure as JSON, secrets masked.
     pub failure: Option<String>,
+}
+
+coded! {
+    /// Why a subscription's matches are left in the log although it could take them.
+    Intake {
+        /// Nothing is sent either.
+        Paused = 1 "paused",
+        /// What is pending is still sent.
+        Draining = 2 "draining",
+    }
+}
+
+/// What an operator set for a subscription; none while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IntakeRow {
+    pub subscription: ResourceId,
+    pub intake: Intake,
+    pub at: Timestamp,
+    pub who: String,
+}
+
+/// Where a subscription reads the log from: matches of the events from `position` on have no
+/// delivery yet. A subscription whose version changes meanwhile has several, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CursorRow {
+    pub subscription: ResourceId,
+    /// The first event it was opened for; names it among those of its subscription.
+    pub opened: EventId,
+    pub bus: ResourceId,
+    /// The subscription's version whose pattern was in force.
+    pub version: u32,
+    /// The next event to read.
+    pub position: EventId,
+    /// Events from here on are another's.
+    pub until: Option<EventId>,
+    /// Its matches were counted when their events were published; those of a subscription that
+    /// starts in the past are counted as they are read.
+    pub counted: bool,
+    /// Counted matches that are not read yet.
+    pub behind: i64,
 }
 
 /// A delivery that met its fate.

@@ -6,7 +6,7 @@ use super::{all, bytes, coded, id, maybe_time, one, rows, time};
 use crate::codes::{cause_from, outcome_from};
 use crate::write::int;
 
-fn event_row(row: &Row<'_>) -> Result<EventRow> {
+pub(super) fn event_row(row: &Row<'_>) -> Result<EventRow> {
     let cause = id(row, 4)?;
     Ok(EventRow {
         id: EventId(id(row, 0)?),

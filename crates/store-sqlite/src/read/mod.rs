@@ -4,6 +4,7 @@
 pub(crate) mod books;
 pub(crate) mod bus;
 pub(crate) mod config;
+pub(crate) mod log;
 pub(crate) mod maps;
 pub(crate) mod work;
 

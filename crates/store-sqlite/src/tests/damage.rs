@@ -34,6 +34,8 @@ const MOVES: &[(u8, u8)] = &[
     (15, 1),
     (11, 0),
     (13, 0),
+    (16, 0),
+    (16, 3),
 ];
 
 /// What the rules say after `damage` was done to sound records.
@@ -73,19 +75,29 @@ damage! {
         => "totals-balanced", "subscription-totals-match-runs";
     a_delivery_vanished:
         "DELETE FROM deliveries WHERE id = (SELECT min(id) FROM deliveries)"
-        => "totals-match-rows", "run-open-matches-rows";
+        => "totals-match-rows";
     a_fate_changed:
         "UPDATE ledger SET outcome = 3 WHERE outcome = 1"
         => "totals-match-rows";
     subscription_sums_differ:
         "UPDATE subscription_totals SET pending = pending + 1, matched = matched + 1"
-        => "subscription-totals-match-runs";
+        => "subscription-totals-match-runs", "cursors-hold-what-has-no-row";
     workflow_sums_differ:
         "UPDATE workflow_totals SET started = started + 1"
         => "workflow-totals-match-executions";
     run_counts_differ:
         "UPDATE runs SET open = open - 1"
         => "run-open-matches-rows";
+    a_match_behind_a_cursor_vanished:
+        "UPDATE cursors SET behind = behind - 1"
+        => "cursors-hold-what-has-no-row";
+    a_cursor_vanished:
+        "DELETE FROM cursors"
+        => "totals-match-rows";
+    two_cursors_overlap:
+        "INSERT INTO cursors SELECT subscription, opened + 1, bus, version, position, NULL, counted,
+             0 FROM cursors"
+        => "cursors-follow-one-another";
     item_counts_differ:
         "UPDATE map_counts SET succeeded = succeeded + 1"
         => "items-match-children";

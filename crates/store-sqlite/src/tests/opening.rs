@@ -27,7 +27,7 @@ async fn a_newer_schema_is_refused() {
     drop(open(directory.path()));
     sql(&directory).execute("UPDATE schema_version SET version = 99", []).unwrap();
     let refused = open_on(directory.path(), SqliteOptions::default()).unwrap_err();
-    assert_eq!(refused, StoreError::TooNew { found: 99, known: 1 });
+    assert!(matches!(refused, StoreError::TooNew { found: 99, .. }), "{refused}");
 }
 
 #[tokio::test]

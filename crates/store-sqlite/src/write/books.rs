@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Statement, params};
 use stepbus_model::{ResourceId, Totals};
-use stepbus_store::Books;
+use stepbus_store::{Books, StoreError};
 
-use super::{Written, hit, int};
+use super::{Fault, Written, hit, int};
 
 #[derive(Debug)]
 pub(crate) struct BookKeeper<'c> {
@@ -14,6 +14,7 @@ pub(crate) struct BookKeeper<'c> {
     subscription_totals: Statement<'c>,
     workflow_totals: Statement<'c>,
     items: Statement<'c>,
+    cursor: Statement<'c>,
     run: Statement<'c>,
 }
 
@@ -48,6 +49,9 @@ impl<'c> BookKeeper<'c> {
                 "UPDATE map_counts SET total = total + ?2, succeeded = succeeded + ?3,
                  failed = failed + ?4, timed_out = timed_out + ?5, aborted = aborted + ?6
                  WHERE map_run = ?1",
+            )?,
+            cursor: conn.prepare(
+                "UPDATE cursors SET behind = behind + ?3 WHERE subscription = ?1 AND opened = ?2",
             )?,
             run: conn
                 .prepare("UPDATE runs SET open = open + ?2, last = max(last, ?3) WHERE id = ?1")?,
@@ -104,6 +108,14 @@ impl<'c> BookKeeper<'c> {
                 delta.aborted
             ];
             hit(&mut self.items, values, map_run)?;
+        }
+        for (&(subscription, opened), &delta) in &books.cursors {
+            let values = params![int(subscription.0), int(opened.0), delta];
+            // One that closes with its last matches is gone already; new ones need it.
+            if self.cursor.execute(values)? == 0 && delta > 0 {
+                let what = format!("the cursor of {subscription} at {opened}");
+                return Err(Fault::Batch(StoreError::Gone(what)));
+            }
         }
         for (&run, &(open, last)) in &books.runs {
             hit(&mut self.run, params![int(run.0), open, last.0], run)?;

@@ -4,6 +4,7 @@
 mod books;
 mod bus;
 mod config;
+mod log;
 mod maps;
 mod work;
 
@@ -39,6 +40,7 @@ pub(crate) type Written = Result<(), Fault>;
 pub(crate) struct Changes<'c> {
     config: config::Config<'c>,
     bus: bus::Bus<'c>,
+    log: log::Log<'c>,
     work: work::Work<'c>,
     maps: maps::Maps<'c>,
 }
@@ -48,6 +50,7 @@ impl<'c> Changes<'c> {
         Ok(Changes {
             config: config::Config::prepare(conn)?,
             bus: bus::Bus::prepare(conn)?,
+            log: log::Log::prepare(conn)?,
             work: work::Work::prepare(conn)?,
             maps: maps::Maps::prepare(conn)?,
         })
@@ -62,6 +65,18 @@ impl<'c> Changes<'c> {
             Change::InsertAudit(row) => self.config.audit(row),
             Change::InsertRun(row) => self.bus.insert_run(row),
             Change::InsertEvent(row) => self.bus.insert_event(row),
+            Change::OpenCursor(row) => self.log.open_cursor(row),
+            Change::EndCursor { subscription, opened, until } => {
+                self.log.end_cursor(*subscription, *opened, *until)
+            }
+            Change::MoveCursor { subscription, opened, position } => {
+                self.log.move_cursor(*subscription, *opened, *position)
+            }
+            Change::CloseCursor { subscription, opened } => {
+                self.log.close_cursor(*subscription, *opened)
+            }
+            Change::PutIntake(row) => self.log.put_intake(row),
+            Change::DeleteIntake(subscription) => self.log.delete_intake(*subscription),
             Change::InsertDelivery(row) => self.bus.insert_delivery(row),
             Change::RetryDelivery(retry) => self.bus.retry_delivery(retry),
             Change::DeleteDelivery(id) => self.bus.delete_delivery(*id),

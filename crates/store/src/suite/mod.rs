@@ -7,6 +7,7 @@ mod bus;
 mod commit;
 mod config;
 mod ground;
+mod log;
 mod maps;
 pub mod script;
 mod work;
@@ -18,6 +19,7 @@ use crate::Store;
 pub use bus::*;
 pub use commit::*;
 pub use config::*;
+pub use log::*;
 pub use maps::*;
 pub use work::*;
 
@@ -52,6 +54,10 @@ macro_rules! conformance {
             snapshots_are_replaced
             map_runs_count_their_items
             map_children_are_found_by_index
+            the_log_is_read_up_to_the_horizon
+            matches_stand_behind_a_cursor
+            a_past_start_counts_as_it_reads
+            intakes_are_set_and_taken_back
             runs_are_open_while_something_is
             a_batch_stands_or_falls_whole
             what_is_gone_is_told

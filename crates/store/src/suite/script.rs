@@ -9,9 +9,9 @@ use stepbus_model::{
 };
 
 use crate::{
-    Batch, Cause, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind, ExecutionRow,
-    ExecutionStatus, Finish, ItemCounts, JournalRow, LedgerRow, MapPageRow, MapRunEnd, MapRunRow,
-    MapRunStatus, MessageRow, Retry, RunRow, Store, StoreError,
+    Batch, Cause, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind,
+    ExecutionRow, ExecutionStatus, Finish, ItemCounts, JournalRow, LedgerRow, MapPageRow,
+    MapRunEnd, MapRunRow, MapRunStatus, MessageRow, Retry, RunRow, Store, StoreError,
 };
 
 /// One move: what kind, and which of the rows there are it concerns. Any two numbers will do.
@@ -35,6 +35,7 @@ pub struct Script {
     executions: BTreeMap<ExecutionId, ExecutionRow>,
     journals: BTreeMap<ExecutionId, Vec<JournalRow>>,
     maps: BTreeMap<MapRunId, MapRunRow>,
+    cursors: BTreeMap<ResourceId, (CursorRow, Vec<EventId>)>,
     totals: BTreeMap<ResourceId, Totals>,
 }
 
@@ -54,6 +55,7 @@ impl Script {
             executions: BTreeMap::new(),
             journals: BTreeMap::new(),
             maps: BTreeMap::new(),
+            cursors: BTreeMap::new(),
             totals: BTreeMap::new(),
         };
         let mut batch = Batch::new();
@@ -74,7 +76,7 @@ impl Script {
         let mut batch = Batch::new();
         for &(kind, pick) in moves {
             self.clock += 1;
-            match kind % 16 {
+            match kind % 18 {
                 0 => self.add_event(store, &mut batch),
                 1..=4 => self.add_delivery(store, pick, &mut batch),
                 5 => self.retry(pick, &mut batch),
@@ -86,6 +88,8 @@ impl Script {
                 12 => self.journal(pick, &mut batch),
                 13 => self.end(pick, &mut batch),
                 14 => self.start_map(store, pick, &mut batch),
+                16 => self.leave_behind(store, pick, &mut batch),
+                17 => self.read_on(store, pick, &mut batch),
                 _ => self.child(store, pick, &mut batch),
             }
         }
@@ -141,6 +145,74 @@ impl Script {
         });
         self.deliveries.insert(row.id, row.clone());
         batch.add_delivery(row);
+    }
+
+    /// An event is published whose match stays in the log.
+    fn leave_behind(&mut self, store: &dyn Store, pick: u8, batch: &mut Batch) {
+        // Of this run alone: a subscription has one cursor at a time.
+        let subscription = ResourceId(1_000 * self.run.0 + u64::from(pick) % SUBSCRIPTIONS);
+        let event = self.event(EventId(store.next_id()));
+        self.events.push(event.id);
+        let (cursor, behind) = self.cursors.entry(subscription).or_insert_with(|| {
+            let row = CursorRow {
+                subscription,
+                opened: event.id,
+                bus: event.bus,
+                version: 1,
+                position: event.id,
+                until: None,
+                counted: true,
+                behind: 0,
+            };
+            batch.open_cursor(row.clone());
+            (row, Vec::new())
+        });
+        cursor.behind += 1;
+        behind.push(event.id);
+        let name = (subscription, cursor.opened);
+        batch.append_event(event.clone());
+        batch.leave_behind(name, &event);
+        self.open += 1;
+        self.count(subscription, |totals| {
+            totals.matched += 1;
+            totals.pending += 1;
+        });
+    }
+
+    /// The first match behind a cursor becomes a delivery; a cursor with none closes.
+    fn read_on(&mut self, store: &dyn Store, pick: u8, batch: &mut Batch) {
+        let now = self.now();
+        let run = self.run;
+        let Some((cursor, behind)) = nth_mut(&mut self.cursors, pick) else { return };
+        let name = (cursor.subscription, cursor.opened);
+        if behind.is_empty() {
+            batch.close_cursor(name);
+            self.cursors.remove(&name.0);
+            return;
+        }
+        let event = behind.remove(0);
+        let row = DeliveryRow {
+            id: DeliveryId(store.next_id()),
+            run,
+            subscription: name.0,
+            version: 1,
+            event,
+            key: None,
+            lane: None,
+            created: now,
+            revision: 0,
+            attempts: 0,
+            first_tried: None,
+            due: None,
+            failure: None,
+        };
+        let mut filled = Batch::from_log(cursor, event);
+        cursor.behind -= 1;
+        cursor.position = EventId(event.0 + 1);
+        filled.add_delivery(row.clone());
+        filled.move_cursor(name, cursor.position);
+        self.deliveries.insert(row.id, row);
+        batch.append(filled);
     }
 
     fn retry(&mut self, pick: u8, batch: &mut Batch) {
@@ -459,6 +531,12 @@ impl Script {
             if found.as_ref() != Some(row) {
                 return Ok(Err(format!("{row:?} is {found:?}")));
             }
+        }
+        let mut found = store.cursors().await?;
+        found.retain(|cursor| cursor.subscription.0 / 1_000 == self.run.0);
+        let cursors: Vec<_> = self.cursors.values().map(|(cursor, _)| cursor.clone()).collect();
+        if found != cursors {
+            return Ok(Err(format!("{cursors:?} are {found:?}")));
         }
         Ok(Ok(()))
     }

@@ -1,0 +1,21 @@
+-- Cursors: subscriptions that read the log from a position on, since they were overfull, paused,
+-- over the fan-out or begin in the past. `behind`: matches counted and not read yet.
+CREATE TABLE cursors (
+    subscription INTEGER NOT NULL,
+    opened INTEGER NOT NULL,
+    bus INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    until INTEGER,
+    counted INTEGER NOT NULL,
+    behind INTEGER NOT NULL,
+    PRIMARY KEY (subscription, opened)
+) WITHOUT ROWID;
+
+-- Subscriptions that an operator paused or drains.
+CREATE TABLE intakes (
+    subscription INTEGER PRIMARY KEY,
+    intake INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL
+);

@@ -1,0 +1,179 @@
+//! The log and who reads it by cursor.
+
+use stepbus_model::{EventId, Outcome, ResourceId, Totals};
+
+use super::Driver;
+use super::ground::{BUS, Ground, SUBSCRIPTION, at, finish};
+use crate::{Batch, CursorRow, DeliveryRow, Intake, IntakeRow, LedgerRow, LogRange, StoreError};
+
+pub async fn the_log_is_read_up_to_the_horizon(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let (early, held) = store.event_id();
+    assert_eq!(store.horizon(), early);
+    let mut late = Batch::new();
+    late.append_event(ground.event_row(EventId(store.next_id()), BUS));
+    ground.commit(late).await;
+    assert_eq!(store.horizon(), early, "what was committed meanwhile is beyond it");
+    let mut batch = Batch::new();
+    assert!(!batch.holds());
+    batch.hold(held);
+    assert!(batch.holds());
+    batch.append_event(ground.event_row(early, BUS));
+    let committed = store.commit(batch);
+    committed.await.unwrap();
+    assert!(store.horizon() > early, "the answer comes after the horizon moved");
+    let range =
+        LogRange { bus: BUS, from: EventId(0), below: store.horizon(), rows: 9, bytes: 1 << 20 };
+    let ids = async |range| {
+        let page = store.log_page(range).await.unwrap();
+        page.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let all = ids(range).await;
+    assert_eq!((all.len(), all[0], all[1]), (3, ground.event, early));
+    assert_eq!(ids(LogRange { rows: 2, ..range }).await, all[..2]);
+    assert_eq!(ids(LogRange { bytes: 1, ..range }).await, all[..1]);
+    assert_eq!(ids(LogRange { from: all[1], ..range }).await, all[1..]);
+    assert_eq!(ids(LogRange { below: all[2], ..range }).await, all[..2]);
+    assert_eq!(ids(LogRange { bus: ResourceId(1), ..range }).await, []);
+
+    let (dropped, held) = store.event_id();
+    let mut batch = Batch::new();
+    batch.hold(held);
+    assert_eq!(store.horizon(), dropped);
+    drop(batch);
+    assert!(store.horizon() > dropped);
+    ground.sound().await;
+}
+
+fn cursor(opened: EventId) -> CursorRow {
+    CursorRow {
+        subscription: SUBSCRIPTION,
+        opened,
+        bus: BUS,
+        version: 1,
+        position: opened,
+        until: None,
+        counted: true,
+        behind: 0,
+    }
+}
+
+pub async fn matches_stand_behind_a_cursor(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let row = cursor(ground.event);
+    let name = (row.subscription, row.opened);
+    let (other, third) = (EventId(store.next_id()), EventId(store.next_id()));
+    let mut batch = Batch::new();
+    batch.open_cursor(row.clone());
+    batch.leave_behind(name, &ground.event_row(ground.event, BUS));
+    for id in [other, third] {
+        let event = ground.event_row(id, BUS);
+        batch.append_event(event.clone());
+        batch.leave_behind(name, &event);
+    }
+    ground.commit(batch).await;
+    let mut again = Batch::new();
+    again.open_cursor(row.clone());
+    ground.commit(again).await;
+    assert_eq!(store.cursors().await.unwrap(), [CursorRow { behind: 3, ..row.clone() }]);
+    assert_eq!(store.behind(SUBSCRIPTION).await.unwrap(), [(ground.run, 3)]);
+    let totals = async || store.run_totals(ground.run).await.unwrap()[0].1;
+    let open = async || store.run(ground.run).await.unwrap().unwrap().open;
+    assert_eq!(totals().await, Totals { matched: 3, pending: 3, ..Totals::default() });
+    assert_eq!(open().await, 3);
+    ground.sound().await;
+
+    // The first becomes a delivery, the second ends at once, and in the same batch another
+    // subscription matches for the first time.
+    let first = ground.delivery();
+    let mut batch = Batch::from_log(&row, ground.event);
+    batch.add_delivery(first.clone());
+    let mut ended = Batch::from_log(&row, other);
+    ended.add_finished_delivery(LedgerRow {
+        outcome: Outcome::Discarded,
+        ..ledger(&DeliveryRow { event: other, ..ground.delivery() })
+    });
+    ended.add_delivery(DeliveryRow { subscription: ResourceId(5), ..ground.delivery() });
+    batch.append(ended);
+    batch.move_cursor(name, third);
+    ground.commit(batch).await;
+    let moved = CursorRow { behind: 1, position: third, ..row.clone() };
+    assert_eq!(store.cursors().await.unwrap(), std::slice::from_ref(&moved));
+    let expected = Totals { matched: 3, pending: 2, discarded: 1, ..Totals::default() };
+    let all = store.run_totals(ground.run).await.unwrap();
+    assert!(all.contains(&(SUBSCRIPTION, expected)), "{all:?}");
+    assert_eq!(open().await, 3);
+    ground.sound().await;
+
+    let mut batch = Batch::from_log(&row, third);
+    let last = DeliveryRow { event: third, ..ground.delivery() };
+    batch.add_delivery(last.clone());
+    batch.finish_delivery(&last, finish(Outcome::Delivered));
+    batch.end_cursor(name, EventId(third.0 + 1));
+    ground.commit(batch).await;
+    let ended = CursorRow { behind: 0, until: Some(EventId(third.0 + 1)), ..moved };
+    assert_eq!(store.cursors().await.unwrap(), [ended]);
+    let mut batch = Batch::new();
+    batch.close_cursor(name);
+    batch.close_cursor(name);
+    ground.commit(batch).await;
+    assert_eq!(store.cursors().await.unwrap(), []);
+    let mut lost = Batch::new();
+    lost.move_cursor(name, third);
+    assert!(matches!(ground.refused(lost).await, StoreError::Gone(_)));
+    ground.sound().await;
+}
+
+fn ledger(row: &DeliveryRow) -> LedgerRow {
+    LedgerRow {
+        id: row.id,
+        run: row.run,
+        subscription: row.subscription,
+        version: row.version,
+        event: row.event,
+        key: None,
+        outcome: Outcome::Delivered,
+        revision: 0,
+        attempts: 0,
+        created: row.created,
+        finished: at(9),
+        note: None,
+    }
+}
+
+pub async fn a_past_start_counts_as_it_reads(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let row = CursorRow { counted: false, ..cursor(ground.event) };
+    let mut batch = Batch::from_log(&row, ground.event);
+    batch.open_cursor(row.clone());
+    batch.add_delivery(ground.delivery());
+    ground.commit(batch).await;
+    assert_eq!(ground.store.cursors().await.unwrap(), [row]);
+    let totals = ground.store.run_totals(ground.run).await.unwrap();
+    let expected = Totals { matched: 1, pending: 1, ..Totals::default() };
+    assert_eq!(totals, [(SUBSCRIPTION, expected)]);
+    ground.sound().await;
+}
+
+pub async fn intakes_are_set_and_taken_back(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let row = |intake| IntakeRow {
+        subscription: SUBSCRIPTION,
+        intake,
+        at: at(5),
+        who: "operator".into(),
+    };
+    for intake in [Intake::Paused, Intake::Draining] {
+        let mut batch = Batch::new();
+        batch.put_intake(row(intake));
+        ground.commit(batch).await;
+        assert_eq!(ground.store.intakes().await.unwrap(), [row(intake)]);
+    }
+    let mut batch = Batch::new();
+    batch.delete_intake(SUBSCRIPTION);
+    batch.delete_intake(SUBSCRIPTION);
+    ground.commit(batch).await;
+    assert_eq!(ground.store.intakes().await.unwrap(), []);
+}

@@ -121,6 +121,7 @@ async fn deliver(connect: Connect, requests: usize) {
             params: Default::default(),
             idempotency_key: "0198c0de-0000-7000-8000-000000000000".to_owned(),
             remote_id: None,
+            share: Default::default(),
         };
         let report = connect.deliver("target", request).await;
         assert!(matches!(report, Report::Delivered { .. }), "{report:?}");

@@ -98,13 +98,14 @@ impl<'a> Attempt<'a> {
         loop {
             let clock = &self.shared.clock;
             let gates = (&self.destination.gate, &self.connection.gate);
-            let admission = match admit(Some(gates.0), gates.1, || clock.now()).await {
-                Ok(admission) => admission,
-                Err(blocked) => {
-                    let kind = Refusal::Throttled(blocked.until);
-                    return Err(Refused { kind, error: blocked.cause, answer: None });
-                }
-            };
+            let admission =
+                match admit(Some(gates.0), gates.1, self.request.share, || clock.now()).await {
+                    Ok(admission) => admission,
+                    Err(blocked) => {
+                        let kind = Refusal::Throttled(blocked.until);
+                        return Err(Refused { kind, error: blocked.cause, answer: None });
+                    }
+                };
             let (sent, took) = self.send(&outgoing).await;
             let token = sent.token;
             let verdict = match sent.result {

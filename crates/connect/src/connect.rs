@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
-use stepbus_model::{Clock, Limits};
+use stepbus_model::{Clock, Limits, Share};
 
 use crate::attempt::Attempt;
 use crate::client::HttpClient;
@@ -54,6 +54,8 @@ pub struct DeliveryRequest {
     pub idempotency_key: String,
     /// An upsert's id from an earlier delivery of the same key.
     pub remote_id: Option<String>,
+    /// Whose turn it takes where several wait for the same system.
+    pub share: Share,
 }
 
 impl Connect {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use stepbus_model::{Limits, Timestamp};
-use tokio::sync::{MutexGuard, Semaphore};
+use stepbus_model::{Fair, Limits, Share, Timestamp};
+use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::Instant;
 
 use crate::bucket::Bucket;
@@ -16,8 +16,6 @@ use crate::rate::Rate;
 use crate::report::Failure;
 
 pub(crate) struct Gate {
-    /// Fair: permits go to callers in the order they asked.
-    permits: Semaphore,
     /// Held by the caller whose turn it is while it waits for the rate's next slot.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -33,6 +31,10 @@ struct State {
     full: usize,
     /// Permits there are now: fewer than `full` after a pause.
     width: usize,
+    /// Permits that nobody has.
+    free: usize,
+    /// Callers without one: each share has its turns, however many callers another has here.
+    callers: Fair<oneshot::Sender<Permit>>,
     /// Permits to withhold when they come back.
     debt: usize,
     pauses: Pauses,
@@ -43,15 +45,16 @@ struct State {
 
 impl Gate {
     pub(crate) fn new(concurrency: usize, rate: Option<Rate>, limits: Limits) -> Self {
-        let full = concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let full = concurrency.max(1);
         let bucket = rate.map(|rate| Bucket::new(rate, Instant::now()));
         Gate {
-            permits: Semaphore::new(full),
             turn: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
                 bucket,
                 full,
                 width: full,
+                free: full,
+                callers: Fair::default(),
                 debt: 0,
                 pauses: Pauses::new(limits),
                 failures: 0,
@@ -66,9 +69,9 @@ impl Gate {
     }
 
     /// Sets other bounds; what is in flight or waiting stays so.
-    pub(crate) fn configure(&self, concurrency: usize, rate: Option<Rate>) {
+    pub(crate) fn configure(self: &Arc<Self>, concurrency: usize, rate: Option<Rate>) {
         let mut state = self.state.lock();
-        let full = concurrency.clamp(1, Semaphore::MAX_PERMITS);
+        let full = concurrency.max(1);
         let narrowed = state.width < state.full;
         state.full = full;
         let width = if narrowed { state.width.min(full) } else { full };
@@ -82,17 +85,24 @@ impl Gate {
         self.state.lock().pauses.check(now)
     }
 
-    pub(crate) async fn permit(self: &Arc<Self>) -> Permit {
-        let permit = match self.permits.try_acquire() {
-            Ok(permit) => permit,
-            Err(_) => {
-                let _waits = Waits::new(&self.waiting);
-                self.permits.acquire().await.expect("the gate never closes its permits")
+    pub(crate) async fn permit(self: &Arc<Self>, share: Share) -> Permit {
+        let turn = {
+            let mut state = self.state.lock();
+            if state.free > 0 {
+                state.free -= 1;
+                return self.issue();
             }
+            let (caller, turn) = oneshot::channel();
+            state.callers.push(share, caller);
+            turn
         };
-        permit.forget();
+        let _waits = Waits::new(&self.waiting);
+        turn.await.expect("the gate keeps every caller until it has a permit")
+    }
+
+    fn issue(self: &Arc<Self>) -> Permit {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        Permit { gate: Arc::clone(self) }
+        Permit { gate: Some(Arc::clone(self)) }
     }
 
     /// The right to take the rate's next slot, which is free when this returns. Nothing is used
@@ -118,7 +128,7 @@ impl Gate {
         }
     }
 
-    pub(crate) fn answered(&self, ticket: Ticket) {
+    pub(crate) fn answered(self: &Arc<Self>, ticket: Ticket) {
         let mut state = self.state.lock();
         if state.pauses.answered(ticket) && state.width < state.full {
             let width = state.width + 1;
@@ -135,7 +145,7 @@ impl Gate {
 
     /// The call was answered with throttling: nothing goes before the time given back.
     pub(crate) fn throttled(
-        &self,
+        self: &Arc<Self>,
         ticket: Ticket,
         now: Timestamp,
         after: Option<Duration>,
@@ -151,7 +161,7 @@ impl Gate {
     }
 
     /// The call got no answer, or a server's failure.
-    pub(crate) fn failed(&self, ticket: Ticket, now: Timestamp, cause: &Arc<Failure>) {
+    pub(crate) fn failed(self: &Arc<Self>, ticket: Ticket, now: Timestamp, cause: &Arc<Failure>) {
         let mut state = self.state.lock();
         if let Some(width) = state.pauses.failed(ticket, now, Arc::clone(cause)) {
             self.narrow(&mut state, width);
@@ -183,44 +193,70 @@ impl Gate {
         }
     }
 
-    fn narrow(&self, state: &mut State, width: usize) {
+    fn narrow(self: &Arc<Self>, state: &mut State, width: usize) {
         let width = width.clamp(1, state.full);
         self.set_width(state, width);
     }
 
     /// Permits in use cannot be taken away: they are owed until they come back.
-    fn set_width(&self, state: &mut State, width: usize) {
+    fn set_width(self: &Arc<Self>, state: &mut State, width: usize) {
         if width < state.width {
             let excess = state.width - width;
-            state.debt += excess - self.permits.forget_permits(excess);
+            let idle = excess.min(state.free);
+            state.free -= idle;
+            state.debt += excess - idle;
         } else {
             let more = width - state.width;
             let owed = more.min(state.debt);
             state.debt -= owed;
-            self.permits.add_permits(more - owed);
+            for _ in owed..more {
+                self.pass_on(state);
+            }
         }
         state.width = width;
     }
 
-    fn give_back(&self) {
+    /// A permit is to be had: the next caller who still waits gets it.
+    fn pass_on(self: &Arc<Self>, state: &mut State) {
+        while let Some(caller) = state.callers.pop() {
+            match caller.send(self.issue()) {
+                Ok(()) => return,
+                Err(permit) => permit.void(),
+            }
+        }
+        state.free += 1;
+    }
+
+    fn give_back(self: &Arc<Self>) {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let mut state = self.state.lock();
         if state.debt > 0 {
             state.debt -= 1;
         } else {
-            self.permits.add_permits(1);
+            self.pass_on(&mut state);
         }
     }
 }
 
-/// One call's place; it goes back when dropped.
+/// One call's place; it goes back when dropped, also on its way to a caller who went away.
 pub(crate) struct Permit {
-    gate: Arc<Gate>,
+    gate: Option<Arc<Gate>>,
+}
+
+impl Permit {
+    /// Nobody took it: it counts as never issued.
+    fn void(mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.give_back();
+        if let Some(gate) = self.gate.take() {
+            gate.give_back();
+        }
     }
 }
 
@@ -268,6 +304,7 @@ pub(crate) struct Admission {
 pub(crate) async fn admit(
     destination: Option<&Arc<Gate>>,
     connection: &Arc<Gate>,
+    share: Share,
     now: impl Fn() -> Timestamp,
 ) -> Result<Admission, Blocked> {
     let check = || -> Result<(), Blocked> {
@@ -279,11 +316,11 @@ pub(crate) async fn admit(
     check()?;
     let mut held = (None, None);
     if let Some(gate) = destination {
-        held.0 = Some(gate.permit().await);
+        held.0 = Some(gate.permit(share).await);
         check()?;
         held.1 = Some(gate.turn(check).await?);
     }
-    let permit = connection.permit().await;
+    let permit = connection.permit(share).await;
     let turn = connection.turn(check).await?;
     let ticket = destination.map(|gate| gate.check(now())).transpose()?;
     let connection = connection.check(now())?;
@@ -292,4 +329,63 @@ pub(crate) async fn admit(
         turn.take();
     }
     Ok(Admission { _destination: held.0, _connection: permit, destination: ticket, connection })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MUCH: Share = Share { id: 1, weight: 1 };
+    const LITTLE: Share = Share { id: 2, weight: 1 };
+
+    /// Lets everybody who has a turn note it, and says who did.
+    async fn settled(notes: &Arc<Mutex<Vec<u64>>>) -> Vec<u64> {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        std::mem::take(&mut notes.lock())
+    }
+
+    #[tokio::test]
+    async fn who_calls_little_waits_little() {
+        let gate = Arc::new(Gate::new(1, None, Limits::DEFAULT));
+        let held = gate.permit(MUCH).await;
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let call = |share: Share| {
+            let (gate, notes) = (gate.clone(), notes.clone());
+            tokio::spawn(async move {
+                let _permit = gate.permit(share).await;
+                notes.lock().push(share.id);
+            })
+        };
+        for _ in 0..5 {
+            call(MUCH);
+        }
+        assert!(settled(&notes).await.is_empty());
+        call(LITTLE);
+        let gone = call(LITTLE);
+        settled(&notes).await;
+        gone.abort();
+        settled(&notes).await;
+        drop(held);
+        assert_eq!(settled(&notes).await, [1, 2, 1, 1, 1, 1]);
+        assert_eq!(gate.in_flight.load(Ordering::Relaxed), 0);
+        assert_eq!(gate.state.lock().free, 1);
+    }
+
+    #[tokio::test]
+    async fn permits_that_are_withheld_come_back_to_nobody() {
+        let gate = Arc::new(Gate::new(3, None, Limits::DEFAULT));
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(gate.permit(MUCH).await);
+        }
+        gate.configure(1, None);
+        held.truncate(1);
+        assert_eq!(gate.state.lock().free, 0);
+        held.clear();
+        assert_eq!(gate.state.lock().free, 1);
+        gate.configure(2, None);
+        assert_eq!(gate.state.lock().free, 2);
+    }
 }

@@ -26,13 +26,14 @@ pub(crate) async fn invoke(
 ) -> Result<HttpResponse, CallError> {
     let default = Duration::from_secs(shared.limits.http_timeout_seconds);
     let timeout = task.timeout.unwrap_or(default);
+    let share = task.share;
     let request = outgoing(task).map_err(|trouble| {
         error_of(&trouble, Failure::new(trouble.code(), trouble.message.clone()))
     })?;
     let Shared { client, clock, limits } = shared;
     let mut may_log_in = true;
     loop {
-        let admission = match admit(None, &connection.gate, || clock.now()).await {
+        let admission = match admit(None, &connection.gate, share, || clock.now()).await {
             Ok(admission) => admission,
             Err(blocked) => {
                 tokio::time::sleep(blocked.until.since(clock.now())).await;

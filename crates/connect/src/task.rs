@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use stepbus_model::Share;
 
 use crate::report::Failure;
 
@@ -22,6 +23,8 @@ pub struct HttpTask {
     pub timeout: Option<Duration>,
     /// Sent as `Idempotency-Key` when the method writes.
     pub idempotency_key: Option<String>,
+    /// Whose turn it takes where several wait for the same system.
+    pub share: Share,
 }
 
 /// An answer with a status in 200..=299.

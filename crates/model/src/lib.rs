@@ -5,12 +5,14 @@
 pub mod arn;
 pub mod crash;
 pub mod event;
+pub mod fair;
 pub mod id;
 pub mod limits;
 pub mod outcome;
 pub mod time;
 
 pub use event::Event;
+pub use fair::{Fair, Share};
 pub use id::{DeliveryId, EventId, ExecutionId, MapRunId, MessageId, ResourceId, RunId};
 pub use limits::Limits;
 pub use outcome::{Outcome, Totals};

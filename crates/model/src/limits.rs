@@ -91,6 +91,8 @@ pub struct Limits {
     pub breaker_cap_ms: u64,
     /// Timers held in memory; later ones wait in the store.
     pub timers_in_memory: usize,
+    /// Open runs whose priority is not `normal` that memory remembers; the oldest go first.
+    pub prioritized_runs: usize,
     /// Batches of one group commit.
     pub group_commit_batches: usize,
     /// Batches waiting for the writer.
@@ -157,6 +159,7 @@ impl Limits {
         breaker_first_ms: 500,
         breaker_cap_ms: 15_000,
         timers_in_memory: 10_000,
+        prioritized_runs: 10_000,
         group_commit_batches: 1_000,
         writer_queue: 4_096,
         reader_queue: 4_096,

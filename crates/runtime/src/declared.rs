@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stepbus_asl::WorkflowType;
 use stepbus_connect::{ConnectionSpec, DestinationSpec};
+use stepbus_store::Priority;
 
 /// Everything a project file declares. Endpoints' keys and connections' secrets stay out of the
 /// store: only what has a `Serialize` of its own is kept, and a secret serialises as `***`.
@@ -113,6 +114,8 @@ pub struct EndpointSpec {
     #[serde(skip)]
     pub api_key: stepbus_connect::Secret,
     pub overlap: Overlap,
+    /// Of the runs it starts.
+    pub priority: Priority,
     /// Values a path parameter may take; one that is not named may take any.
     pub params: BTreeMap<String, Vec<String>>,
     pub max_body_bytes: Option<usize>,

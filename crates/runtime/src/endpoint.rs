@@ -15,7 +15,7 @@ use crate::catalogue::Endpoint;
 use crate::declared::Overlap;
 use crate::engine::Engine;
 use crate::expression;
-use crate::publish::Effects;
+use crate::publish::{Effects, Entry, Origination};
 
 #[cfg(test)]
 mod tests;
@@ -95,7 +95,7 @@ impl Engine {
         {
             return Ok(Answer::Busy { run });
         }
-        self.start(endpoint, &request, (&origin, &label), &event, (&scope, &fingerprint)).await
+        self.start(endpoint, &request, (&origin, &label), event, (&scope, &fingerprint)).await
     }
 
     async fn start(
@@ -103,13 +103,14 @@ impl Engine {
         endpoint: &Endpoint,
         request: &EndpointRequest,
         (origin, label): (&str, &str),
-        event: &Event,
+        event: Event,
         (scope, fingerprint): (&str, &str),
     ) -> Result<Answer, StoreError> {
         let (mut batch, mut effects) = (Batch::acceptance(), Effects::default());
-        let bus = &endpoint.spec.bus;
-        let published = match self.publish_root(&mut batch, &mut effects, origin, label, bus, event)
-        {
+        let by = Origination { origin, label };
+        let entry =
+            Entry { bus: endpoint.spec.bus.clone(), event, priority: endpoint.spec.priority };
+        let published = match self.publish_root(&mut batch, &mut effects, by, &entry) {
             Ok(published) => published,
             Err(error) => return Ok(Answer::Invalid { message: error.to_string() }),
         };

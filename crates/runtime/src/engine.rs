@@ -12,6 +12,7 @@ use crate::alarms::Alarms;
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::declared::Declared;
 use crate::delivery::Deliveries;
+use crate::priority::Priorities;
 use crate::workflow::Executions;
 
 /// A running system over one store.
@@ -24,6 +25,7 @@ pub struct Engine {
     pub(crate) deliveries: Deliveries,
     pub(crate) executions: Executions,
     pub(crate) alarms: Alarms,
+    pub(crate) priorities: Priorities,
     pub(crate) started: Timestamp,
     catalogue: RwLock<Arc<Catalogue>>,
     stopping: watch::Sender<bool>,
@@ -52,6 +54,7 @@ impl Engine {
             deliveries: Deliveries::default(),
             executions: Executions::default(),
             alarms: Alarms::new(limits.timers_in_memory),
+            priorities: Priorities::new(limits.prioritized_runs),
             started: now,
             catalogue: RwLock::new(Arc::new(catalogue)),
             stopping: watch::Sender::new(false),
@@ -120,6 +123,7 @@ impl Engine {
     }
 
     async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.priorities.load(&*self.store, self.limits.page_rows).await?;
         self.deliveries.serve(self);
         self.alarms.start(self);
         self.executions.resume(self).await

@@ -12,6 +12,7 @@ mod endpoint;
 mod engine;
 mod event;
 mod expression;
+mod priority;
 mod publish;
 #[cfg(test)]
 mod testing;
@@ -30,7 +31,7 @@ pub use delivery::{
 pub use endpoint::{Answer, EndpointRequest};
 pub use engine::Engine;
 pub use event::EventBody;
-pub use publish::{EntryError, Published};
+pub use publish::{Entry, EntryError, Published};
 pub use views::{
     EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,
     status_named,

@@ -10,7 +10,7 @@ use stepbus_model::{
     DeliveryId, Event, EventId, Outcome, ResourceId, RunId, Timestamp, crash, event,
 };
 use stepbus_pattern::Scratch;
-use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, LedgerRow, RunRow, StoreError};
+use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, LedgerRow, Priority, RunRow, StoreError};
 use uuid::Uuid;
 
 use crate::catalogue::{Bus, Subscription, Target, Workflow};
@@ -43,6 +43,23 @@ impl EntryError {
     }
 }
 
+/// An event that somebody outside sends, and how it is to be treated.
+#[derive(Debug)]
+pub struct Entry {
+    pub bus: String,
+    pub event: Event,
+    /// Of the run that it starts.
+    pub priority: Priority,
+}
+
+/// Who starts a run, and by what people know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origination<'a> {
+    pub origin: &'a str,
+    /// The event's detail type, where there is none.
+    pub label: &'a str,
+}
+
 /// Where a new event stands in the chain of causes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
@@ -71,13 +88,14 @@ impl Engine {
     pub async fn publish(
         self: &Arc<Self>,
         origin: &str,
-        entries: Vec<(String, Event)>,
+        entries: Vec<Entry>,
     ) -> Result<Vec<Result<Published, EntryError>>, StoreError> {
         let mut batch = Batch::acceptance();
         let mut effects = Effects::default();
         let mut results = Vec::with_capacity(entries.len());
-        for (bus, event) in entries {
-            results.push(self.publish_root(&mut batch, &mut effects, origin, "", &bus, &event));
+        let by = Origination { origin, label: "" };
+        for entry in entries {
+            results.push(self.publish_root(&mut batch, &mut effects, by, &entry));
         }
         self.accept(batch, effects).await?;
         Ok(results)
@@ -88,21 +106,22 @@ impl Engine {
         &self,
         batch: &mut Batch,
         effects: &mut Effects,
-        origin: &str,
-        label: &str,
-        bus: &str,
-        event: &Event,
+        by: Origination<'_>,
+        entry: &Entry,
     ) -> Result<Published, EntryError> {
+        let event = &entry.event;
         let now = self.clock.now();
         let run = RunId(self.store.next_id());
         let mut routed = Batch::new();
         let cause = Origin { run, cause: Cause::Outside, hops: 0 };
-        let published = self.route(&mut routed, effects, cause, bus, event)?;
-        let label = if label.is_empty() { &event.detail_type } else { label };
+        let published = self.route(&mut routed, effects, cause, &entry.bus, event)?;
+        let label = if by.label.is_empty() { &event.detail_type } else { by.label };
+        self.priorities.set(run, entry.priority);
         batch.start_run(RunRow {
             id: run,
-            origin: origin.to_owned(),
+            origin: by.origin.to_owned(),
             label: label.to_owned(),
+            priority: entry.priority,
             started: now,
             last: now,
             open: 0,

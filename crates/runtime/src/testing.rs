@@ -16,14 +16,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use stepbus_connect::Connect;
 use stepbus_model::{Clock, Event, Limits, RunId, SystemClock, Timestamp};
-use stepbus_store::{Batch, Store};
+use stepbus_store::{Batch, Priority, Store};
 use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::{
-    BusSpec, Declared, Engine, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
+    BusSpec, Declared, Engine, Entry, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
 };
 
 /// Longer than anything takes: a test that reaches it has failed.
@@ -266,7 +266,7 @@ impl Running {
                 resources: Vec::new(),
                 time: None,
             };
-            ("catalog".to_owned(), event)
+            Entry { bus: "catalog".to_owned(), event, priority: Priority::Normal }
         });
         let published = self.engine.publish("test", entries.collect()).await.unwrap();
         published.into_iter().map(|published| published.unwrap().run).collect()

@@ -7,8 +7,8 @@ use serde_json::Value;
 use stepbus_asl::HistoryEvent;
 use stepbus_model::{EventId, ExecutionId, MapRunId, ResourceId, RunId, Timestamp, Totals, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionFilter, ExecutionRow, ExecutionStatus, ItemCounts, MapRunRow, RunRow,
-    StoreError, WorkflowTotals,
+    Batch, Cause, ExecutionFilter, ExecutionRow, ExecutionStatus, ItemCounts, MapRunRow, Priority,
+    RunRow, StoreError, WorkflowTotals,
 };
 
 use crate::catalogue::Catalogue;
@@ -206,6 +206,7 @@ impl Engine {
         workflow: &str,
         name: Option<String>,
         input: Value,
+        priority: Priority,
     ) -> Result<(ExecutionId, RunId), StartError> {
         let catalogue = self.catalogue();
         let workflow = catalogue
@@ -219,11 +220,13 @@ impl Engine {
         }
         let run = RunId(self.store.next_id());
         let now = self.clock.now();
+        self.priorities.set(run, priority);
         let mut batch = Batch::acceptance();
         batch.start_run(RunRow {
             id: run,
             origin: "operator".to_owned(),
             label: workflow.spec.name.clone(),
+            priority,
             started: now,
             last: now,
             open: 0,

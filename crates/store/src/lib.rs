@@ -26,8 +26,8 @@ pub use query::{ExecutionFilter, LogRange, MessageFilter, Stats};
 pub use records::{
     AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionKind, ExecutionRow, ExecutionStatus, Intake, IntakeRow, ItemCounts, JournalRow,
-    KeyRow, LedgerRow, MapPageRow, MapRunRow, MapRunStatus, MessageRow, ResourceKind, ResourceRow,
-    RunRow, SnapshotRow,
+    KeyRow, LedgerRow, MapPageRow, MapRunRow, MapRunStatus, MessageRow, Priority, ResourceKind,
+    ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

@@ -29,7 +29,7 @@ macro_rules! coded {
             }
 
             #[must_use]
-            pub fn name(self) -> &'static str {
+            pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)* }
             }
 
@@ -82,6 +82,30 @@ coded! {
     }
 }
 
+coded! {
+    /// How much of what is shared (places at a connection, turns in a queue) a run gets beside
+    /// other runs.
+    #[derive(Default)]
+    Priority {
+        Low = 1 "low",
+        #[default]
+        Normal = 2 "normal",
+        High = 3 "high",
+    }
+}
+
+impl Priority {
+    /// Turns a run gets while others of weight 1 get one each.
+    #[must_use]
+    pub fn weight(self) -> u32 {
+        match self {
+            Priority::Low => 1,
+            Priority::Normal => 8,
+            Priority::High => 64,
+        }
+    }
+}
+
 /// What directly brought an event, execution or run about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Cause {
@@ -122,6 +146,7 @@ pub struct RunRow {
     pub origin: String,
     /// A short text by which people know the run, as in `container=products`.
     pub label: String,
+    pub priority: Priority,
     pub started: Timestamp,
     /// When something of it was last committed; its end, when nothing is open.
     pub last: Timestamp,

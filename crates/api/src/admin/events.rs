@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use stepbus_model::{Event, EventId};
 use stepbus_runtime::EventView;
+use stepbus_store::Priority;
 
 use super::{Page, id};
 use crate::Face;
@@ -52,6 +53,9 @@ struct Entry {
     detail: Box<RawValue>,
     #[serde(default)]
     resources: Vec<String>,
+    /// Of the run that the event starts.
+    #[serde(default)]
+    priority: Priority,
 }
 
 /// Each entry has its result in its place: an id and a run, or why it was refused.
@@ -77,7 +81,8 @@ pub(super) async fn put(
             resources: entry.resources,
             time: None,
         };
-        entries.push((entry.bus, event));
+        let Entry { bus, priority, .. } = entry;
+        entries.push(stepbus_runtime::Entry { bus, event, priority });
     }
     let results = face.engine.publish("operator", entries).await?;
     let failed = results.iter().filter(|result| result.is_err()).count();

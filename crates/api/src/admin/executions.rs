@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepbus_model::{ExecutionId, arn};
 use stepbus_runtime::{ExecutionView, HistoryEvent, WorkflowView, status_named};
-use stepbus_store::ExecutionFilter;
+use stepbus_store::{ExecutionFilter, Priority};
 
 use super::{Page, id, optional_id};
 use crate::Face;
@@ -24,6 +24,7 @@ pub(super) struct Start {
     name: Option<String>,
     #[serde(default)]
     input: Value,
+    priority: Option<Priority>,
 }
 
 pub(super) async fn start(
@@ -31,7 +32,9 @@ pub(super) async fn start(
     Path(workflow): Path<String>,
     Json(start): Json<Start>,
 ) -> Result<Json<Value>, ApiError> {
-    let (execution, run) = face.engine.start_execution(&workflow, start.name, start.input).await?;
+    let priority = start.priority.unwrap_or_default();
+    let (execution, run) =
+        face.engine.start_execution(&workflow, start.name, start.input, priority).await?;
     Ok(Json(json!({ "execution": execution, "run": run })))
 }
 

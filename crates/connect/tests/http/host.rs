@@ -145,6 +145,7 @@ pub(crate) fn request(payload: Value) -> DeliveryRequest {
         params: Default::default(),
         idempotency_key: "delivery-7".to_owned(),
         remote_id: None,
+        share: Default::default(),
     }
 }
 

@@ -272,6 +272,7 @@ impl<'a> Attempt<'a> {
             params: Default::default(),
             idempotency_key: self.idempotency_key(),
             remote_id: held.as_ref().and_then(|held| held.known.remote_id.clone()),
+            share: self.engine.share(self.row.run),
         };
         crash::point("delivery.before_call");
         let report = self.engine.connect.deliver(name, request).await;
@@ -359,7 +360,8 @@ impl<'a> Attempt<'a> {
                     commit(self.engine, batch).await?;
                 }
                 let subscription = Some(self.subscription.clone());
-                let task = Task::new(row.clone(), Some(self.event.clone()), subscription);
+                let share = self.engine.share(row.run);
+                let task = Task::new(row.clone(), Some(self.event.clone()), subscription, share);
                 self.queue.pause(self.engine, task, Pause { until, error });
                 Ok(())
             }

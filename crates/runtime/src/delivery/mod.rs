@@ -95,7 +95,8 @@ impl Deliveries {
     pub(crate) fn offer(&self, engine: &Arc<Engine>, job: Job) {
         let Job { row, event, subscription } = job;
         let queue = self.queue(engine, subscription.id);
-        queue.offer(Task::new(row, event, Some(subscription)), true);
+        let share = engine.share(row.run);
+        queue.offer(Task::new(row, event, Some(subscription), share), true);
     }
 
     /// Its alarm rang; perhaps early, twice, or for something that is gone.

@@ -315,7 +315,8 @@ impl Queue {
 
     async fn task(&self, engine: &Engine, row: DeliveryRow) -> Result<Task, Stopped> {
         let subscription = self.version(engine, row.version).await?;
-        Ok(Task::new(row, None, subscription))
+        let share = engine.share(row.run);
+        Ok(Task::new(row, None, subscription, share))
     }
 
     /// The first of a lane: its head, the next one, and whether there is another.

@@ -298,7 +298,8 @@ impl Engine {
     fn offer_again(self: &Arc<Self>, revived: Vec<Revived>) {
         for Revived { row, event, subscription, .. } in revived {
             let queue = self.deliveries.queue(self, row.subscription);
-            queue.offer(Task::new(row, Some(event), Some(subscription)), false);
+            let share = self.share(row.run);
+            queue.offer(Task::new(row, Some(event), Some(subscription), share), false);
         }
     }
 

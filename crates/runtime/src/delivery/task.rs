@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stepbus_model::Timestamp;
+use stepbus_model::{Share, Timestamp};
 use stepbus_store::DeliveryRow;
 
 use super::dead_letter::last_tried;
@@ -17,6 +17,8 @@ pub(super) struct Task {
     pub(super) event: Option<Arc<EventBody>>,
     /// By which it is sent; none when that version cannot be used any more.
     pub(super) subscription: Option<Arc<Subscription>>,
+    /// Its run's, where several wait.
+    pub(super) share: Share,
     /// It is known to be the head of its lane.
     pub(super) verified: bool,
     last_tried: Option<Timestamp>,
@@ -27,9 +29,10 @@ impl Task {
         row: DeliveryRow,
         event: Option<Arc<EventBody>>,
         subscription: Option<Arc<Subscription>>,
+        share: Share,
     ) -> Self {
         let last_tried = last_tried(&row);
-        Task { row, event, subscription, verified: true, last_tried }
+        Task { row, event, subscription, share, verified: true, last_tried }
     }
 
     /// The same delivery once more, without its event.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stepbus_connect::{Failure, code};
-use stepbus_model::{DeliveryId, Limits, Timestamp};
+use stepbus_model::{DeliveryId, Fair, Limits, Timestamp};
 use stepbus_store::DeliveryRow;
 
 use super::lanes::{Lanes, Wake};
@@ -18,9 +18,12 @@ use super::task::Task;
 #[derive(Debug)]
 pub(super) struct Window {
     limit: usize,
+    /// Room that a run finds although others fill the window.
+    guests_limit: usize,
     bytes_limit: usize,
     expire_batch: usize,
-    ready: VecDeque<Task>,
+    /// Each run takes its turns.
+    ready: Fair<Task>,
     /// Bytes of the events that `ready` holds.
     held: usize,
     /// Their alarms rang; they are not read yet.
@@ -77,9 +80,10 @@ impl Window {
     pub(super) fn new(limits: &Limits) -> Self {
         Window {
             limit: limits.delivery_window.max(1),
+            guests_limit: limits.delivery_window / 10,
             bytes_limit: limits.delivery_window_bytes,
             expire_batch: limits.dead_letter_batch.max(1),
-            ready: VecDeque::new(),
+            ready: Fair::default(),
             held: 0,
             rung: VecDeque::new(),
             known: HashSet::new(),
@@ -110,7 +114,8 @@ impl Window {
         if self.known.contains(&id) {
             return false;
         }
-        if self.behind.is_some() || self.reading || self.ready.len() >= self.limit {
+        let passes = self.passes_the_crowd(&task);
+        if !passes && (self.behind.is_some() || self.reading || self.ready.len() >= self.limit) {
             if !task.row.lane.is_some_and(|lane| self.lanes.queues_behind(lane, id)) {
                 self.fall_behind(DeliveryId(id.0.saturating_sub(1)));
             }
@@ -120,10 +125,22 @@ impl Window {
             if !self.lanes.enter(lane, id, !newest) {
                 return false;
             }
-            task.verified = !self.lanes.strangers();
+            // Whoever passes others may have passed its lane's head.
+            task.verified = !self.lanes.strangers() && !passes;
         }
         self.push(task);
         true
+    }
+
+    /// Whether a full window, or one that has left some in the store, takes this one all the
+    /// same: a run with little here does not wait behind one with much.
+    fn passes_the_crowd(&self, task: &Task) -> bool {
+        let crowded = self.behind.is_some() || self.ready.len() >= self.limit;
+        crowded
+            && !self.reading
+            && self.ready.len() < 2 * self.limit
+            && self.ready.len_of(task.share.id) < self.guests_limit
+            && self.ready.len_of(task.share.id) < self.ready.len()
     }
 
     fn fall_behind(&mut self, after: DeliveryId) {
@@ -138,7 +155,7 @@ impl Window {
         } else {
             self.held += bytes;
         }
-        self.ready.push_back(task);
+        self.ready.push(task.share, task);
     }
 
     /// An alarm rang for a delivery. False when there is no room: ring again later.
@@ -171,7 +188,7 @@ impl Window {
             return self.next_in_pause(now, started, pause);
         }
         self.pause = None;
-        match self.ready.pop_front() {
+        match self.ready.pop() {
             Some(task) => {
                 self.held = self.held.saturating_sub(task.event_bytes());
                 Step::Deliver(Box::new(task))
@@ -183,17 +200,16 @@ impl Window {
     /// Nothing is sent, but what is too old ends now: a pause must not keep thousands alive.
     fn next_in_pause(&mut self, now: Timestamp, started: Timestamp, pause: Pause) -> Step {
         let failing = pause.failing();
-        let (mut expired, mut soonest) = (Vec::new(), pause.until);
-        let mut index = 0;
-        while index < self.ready.len() && expired.len() < self.expire_batch {
-            let dies_at = self.ready[index].dies_at(failing, started);
+        let mut soonest = pause.until;
+        let expired = self.ready.extract(self.expire_batch, |task| {
+            let dies_at = task.dies_at(failing, started);
             if dies_at > now {
                 soonest = soonest.min(dies_at);
-                index += 1;
-            } else if let Some(task) = self.ready.remove(index) {
-                self.held = self.held.saturating_sub(task.event_bytes());
-                expired.push(task);
             }
+            dies_at <= now
+        });
+        for task in &expired {
+            self.held = self.held.saturating_sub(task.event_bytes());
         }
         if expired.is_empty() { Step::Wait(Some(soonest)) } else { Step::Expire(expired, pause) }
     }
@@ -255,7 +271,7 @@ impl Window {
 
     pub(super) fn put_back(&mut self, task: Task) {
         self.held += task.event_bytes();
-        self.ready.push_front(task);
+        self.ready.push_front(task.share, task);
     }
 
     /// A delivery left memory: it ended, or it waits, as the store says by now.
@@ -326,7 +342,7 @@ pub(super) fn waits(row: &DeliveryRow, now: Timestamp) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use stepbus_model::{EventId, ResourceId, RunId};
+    use stepbus_model::{EventId, ResourceId, RunId, Share};
 
     use super::*;
 
@@ -346,7 +362,7 @@ mod tests {
             due: None,
             failure: None,
         };
-        Task::new(row, None, None)
+        Task::new(row, None, None, Share::default())
     }
 
     fn window(limit: usize) -> Window {
@@ -433,6 +449,30 @@ mod tests {
         window.ring(DeliveryId(1));
         assert_eq!(step(&mut window), "wake 1");
         assert_eq!(window.gone(DeliveryId(1)), Some(7));
+    }
+
+    #[test]
+    fn a_run_with_little_passes_one_with_much() {
+        let of = |run: u64, id: u64, lane| {
+            let mut task = task(id, lane);
+            task.share = Share { id: run, weight: 8 };
+            task
+        };
+        let mut window = started(20);
+        for id in 1..=30 {
+            window.offer(of(1, id, None), true);
+        }
+        assert!(window.behind.is_some());
+        window.offer(of(2, 31, None), true);
+        window.offer(of(2, 32, Some(7)), true);
+        window.offer(of(2, 33, None), true);
+        assert_eq!(step(&mut window), "send 1");
+        assert_eq!(step(&mut window), "send 31");
+        assert_eq!(step(&mut window), "send 2");
+        let Step::Deliver(task) = window.next(Timestamp(0), Timestamp(0)) else { panic!() };
+        assert_eq!((task.row.id.0, task.verified), (32, false), "its lane is looked at first");
+        assert_eq!(step(&mut window), "send 3");
+        assert_eq!(step(&mut window), "send 4", "33 waits in the store: two are all the guests");
     }
 
     #[test]

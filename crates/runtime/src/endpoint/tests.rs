@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use stepbus_connect::Secret;
 use stepbus_model::RunId;
 
+use stepbus_store::Priority;
+
 use crate::testing::{Running, Target, World, until};
 use crate::{Answer, EndpointRequest, EndpointSpec, Overlap, WorkflowSpec};
 
@@ -29,6 +31,7 @@ async fn world(overlap: Overlap) -> (World, Target) {
     });
     world.starts("sync_triggered", "sync");
     world.declared.endpoints.push(EndpointSpec {
+        priority: Priority::Normal,
         name: "sync".into(),
         method: "POST".into(),
         path: "/sync/{container}".into(),

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use stepbus_asl::{Failure, Input, RunTask};
 use stepbus_connect::{CallError, HttpResponse, HttpTask};
-use stepbus_model::{arn, crash};
+use stepbus_model::{Share, arn, crash};
 use stepbus_store::ExecutionRow;
 
 use super::driver::Arrival;
@@ -36,9 +36,10 @@ pub(super) fn perform(
     task: RunTask,
 ) -> BoxFuture<'static, Arrival> {
     let identity = identity(row);
+    let share = engine.share(row.run);
     Box::pin(async move {
         let result = match &*task.resource {
-            HTTP_INVOKE => http_invoke(&engine, &identity, &task).await,
+            HTTP_INVOKE => http_invoke(&engine, &identity, share, &task).await,
             other => Err(Failure::new(
                 "States.Runtime",
                 format!("The resource {other} is not offered; there are: {}", RESOURCES.join(", ")),
@@ -55,11 +56,13 @@ pub(super) fn perform(
 async fn http_invoke(
     engine: &Engine,
     identity: &str,
+    share: Share,
     task: &RunTask,
 ) -> Result<Arc<Value>, Failure> {
     let mut call = http_task(&task.arguments)?;
     let key = engine.derived_name(&format!("{identity}/{}", task.task.visit.0));
     call.idempotency_key = Some(key.to_string());
+    call.share = share;
     call.timeout = Some(Duration::from_secs(engine.limits.http_timeout_seconds));
     crash::point("task.before_call");
     let answer = engine.connect.invoke(call).await;

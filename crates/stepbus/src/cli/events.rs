@@ -7,9 +7,14 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
 use stepbus_model::EventId;
+use stepbus_store::Priority;
 
 use super::client::{Client, cell, listing};
 use crate::output;
+
+/// The priorities a run can have, by name.
+pub(super) const PRIORITIES: [&str; 3] =
+    [Priority::Low.name(), Priority::Normal.name(), Priority::High.name()];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -24,6 +29,9 @@ pub(super) enum Command {
         /// The detail, a JSON object; `-` reads it from standard input.
         #[arg(long, value_name = "JSON", default_value = "{}")]
         detail: String,
+        /// What the run gets beside others that wait for the same system: low, normal or high.
+        #[arg(long, default_value = "normal", value_parser = PRIORITIES)]
+        priority: String,
     },
     /// Read the retained log, oldest first.
     List {
@@ -40,8 +48,11 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
         match self {
-            Command::Put { bus, detail_type, source, detail } => {
-                put(client, &bus, &detail_type, &source, detail)
+            Command::Put { bus, detail_type, source, detail, priority } => {
+                let entry = json!({
+                    "bus": bus, "source": source, "detail-type": detail_type, "priority": priority,
+                });
+                put(client, entry, detail)
             }
             Command::List { bus, after, limit } => {
                 let query = [
@@ -56,13 +67,7 @@ impl Command {
     }
 }
 
-fn put(
-    client: &Client,
-    bus: &str,
-    detail_type: &str,
-    source: &str,
-    detail: String,
-) -> anyhow::Result<ExitCode> {
+fn put(client: &Client, mut entry: Value, detail: String) -> anyhow::Result<ExitCode> {
     let text = if detail == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
@@ -74,9 +79,7 @@ fn put(
     if !detail.is_object() {
         bail!("--detail must be a JSON object");
     }
-    let entry = json!({
-        "bus": bus, "source": source, "detail-type": detail_type, "detail": detail,
-    });
+    entry["detail"] = detail;
     let answer = client.post("events", &json!({ "entries": [entry] }))?;
     let result = &answer["entries"][0];
     if let Some(error) = result["error"].as_str() {

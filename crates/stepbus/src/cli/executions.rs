@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use stepbus_model::{ExecutionId, MapRunId, RunId};
 
 use super::client::{Client, cell, listing};
+use super::events::PRIORITIES;
 use crate::output;
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +28,9 @@ pub(super) enum Workflows {
         /// The execution's name; made up when not given.
         #[arg(long)]
         name: Option<String>,
+        /// What the run gets beside others that wait for the same system: low, normal or high.
+        #[arg(long, default_value = "normal", value_parser = PRIORITIES)]
+        priority: String,
     },
 }
 
@@ -76,7 +80,7 @@ impl Workflows {
                     })
                 }))
             }
-            Workflows::Start { workflow, input, input_file, name } => {
+            Workflows::Start { workflow, input, input_file, name, priority } => {
                 let text = match input_file {
                     None => input,
                     Some(file) => std::fs::read_to_string(&file)
@@ -84,7 +88,8 @@ impl Workflows {
                 };
                 let input: Value = serde_json::from_str(&text).context("the input is no JSON")?;
                 let path = format!("workflows/{workflow}/executions");
-                let answer = client.post(&path, &json!({ "name": name, "input": input }))?;
+                let start = json!({ "name": name, "input": input, "priority": priority });
+                let answer = client.post(&path, &start)?;
                 Ok(client.show(&answer, |answer| {
                     format!("{} started in {}\n", cell(answer, "/execution"), cell(answer, "/run"))
                 }))

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use stepbus_connect::Secret;
 use stepbus_document::join;
 use stepbus_runtime::{EndpointSpec, Overlap};
+use stepbus_store::Priority;
 
 use super::problem::suggest;
 use super::{Reader, format};
@@ -33,6 +34,7 @@ impl Reader<'_> {
                     Some("refuse") => Overlap::Refuse,
                     _ => Overlap::Allow,
                 },
+                priority: text("/priority").and_then(Priority::from_name).unwrap_or_default(),
                 params,
                 max_body_bytes,
                 bus: text("/event/bus").unwrap_or_default().to_owned(),

@@ -304,6 +304,12 @@ static ENDPOINT: Object = object(&[
         Shape::Word(&["allow", "refuse"]),
     ),
     optional(
+        "priority",
+        "What the runs it starts get beside others that wait for the same system; `normal` by \
+         default.",
+        Shape::Word(&["low", "normal", "high"]),
+    ),
+    optional(
         "params",
         "The values a path parameter may take; any other is answered with 404.",
         Shape::Named(&Shape::List(&Shape::Text(&ANY))),

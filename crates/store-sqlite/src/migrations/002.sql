@@ -19,3 +19,6 @@ CREATE TABLE intakes (
     at INTEGER NOT NULL,
     who TEXT NOT NULL
 );
+
+-- Priorities: whose turn it is where runs wait for the same thing. 2 is `normal`.
+ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 2;

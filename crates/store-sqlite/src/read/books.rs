@@ -1,8 +1,8 @@
 use rusqlite::{Connection, Result, Row, params};
 use stepbus_model::{ResourceId, RunId, Totals};
-use stepbus_store::{RunRow, WorkflowTotals};
+use stepbus_store::{Priority, RunRow, WorkflowTotals};
 
-use super::{all, id, one, rows, time};
+use super::{all, coded, id, one, rows, time};
 use crate::write::int;
 
 fn run_row(row: &Row<'_>) -> Result<RunRow> {
@@ -13,11 +13,12 @@ fn run_row(row: &Row<'_>) -> Result<RunRow> {
         open: row.get(3)?,
         origin: row.get(4)?,
         label: row.get(5)?,
+        priority: coded(row, 6, Priority::from_code)?,
     })
 }
 
 pub(crate) fn run(conn: &Connection, run: RunId) -> Result<Option<RunRow>> {
-    let sql = "SELECT id, started, last, open, origin, label FROM runs WHERE id = ?1";
+    let sql = "SELECT id, started, last, open, origin, label, priority FROM runs WHERE id = ?1";
     one(conn, sql, [int(run.0)], run_row)
 }
 
@@ -28,10 +29,10 @@ pub(crate) fn runs(
     limit: usize,
 ) -> Result<Vec<RunRow>> {
     let sql = if open_only {
-        "SELECT id, started, last, open, origin, label FROM runs INDEXED BY runs_open
+        "SELECT id, started, last, open, origin, label, priority FROM runs INDEXED BY runs_open
          WHERE open > 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
     } else {
-        "SELECT id, started, last, open, origin, label FROM runs
+        "SELECT id, started, last, open, origin, label, priority FROM runs
          WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
     };
     let before = before.map_or(i64::MAX, |id| int(id.0));

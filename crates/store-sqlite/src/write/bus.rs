@@ -25,8 +25,8 @@ impl<'c> Bus<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Bus {
             insert_run: conn.prepare(
-                "INSERT INTO runs (id, started, last, open, origin, label)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO runs (id, started, last, open, origin, label, priority)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?,
             insert_event: conn.prepare(
                 "INSERT INTO events (id, run, bus, cause_kind, cause, hops, at, envelope)
@@ -70,7 +70,8 @@ impl<'c> Bus<'c> {
             row.last.0,
             row.open,
             row.origin,
-            row.label
+            row.label,
+            row.priority.code()
         ])?;
         Ok(())
     }

@@ -9,8 +9,8 @@ use stepbus_model::{
 
 use crate::{
     Batch, Cause, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind, ExecutionRow,
-    ExecutionStatus, Finish, ItemCounts, MapRunRow, MapRunStatus, MessageRow, RunRow, Store,
-    StoreError,
+    ExecutionStatus, Finish, ItemCounts, MapRunRow, MapRunStatus, MessageRow, Priority, RunRow,
+    Store, StoreError,
 };
 
 pub(super) const BUS: ResourceId = ResourceId(900_001);
@@ -67,6 +67,7 @@ impl Ground {
             id: self.run,
             origin: "operator".into(),
             label: "container=products".into(),
+            priority: Priority::High,
             started: at(0),
             last: at(0),
             open: 0,

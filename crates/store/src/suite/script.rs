@@ -11,7 +11,7 @@ use stepbus_model::{
 use crate::{
     Batch, Cause, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind,
     ExecutionRow, ExecutionStatus, Finish, ItemCounts, JournalRow, LedgerRow, MapPageRow,
-    MapRunEnd, MapRunRow, MapRunStatus, MessageRow, Retry, RunRow, Store, StoreError,
+    MapRunEnd, MapRunRow, MapRunStatus, MessageRow, Priority, Retry, RunRow, Store, StoreError,
 };
 
 /// One move: what kind, and which of the rows there are it concerns. Any two numbers will do.
@@ -66,7 +66,15 @@ impl Script {
         });
         let at = Timestamp(1);
         let (origin, label) = ("script".into(), String::new());
-        batch.start_run(RunRow { id: script.run, origin, label, started: at, last: at, open: 0 });
+        batch.start_run(RunRow {
+            id: script.run,
+            origin,
+            label,
+            priority: Priority::Normal,
+            started: at,
+            last: at,
+            open: 0,
+        });
         batch.append_event(script.event(script.events[0]));
         (script, batch)
     }

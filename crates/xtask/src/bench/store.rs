@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use stepbus_model::{ExecutionId, MessageId, ResourceId, RunId, Timestamp};
 use stepbus_store::{
     Batch, Cause, DefinitionRow, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus,
-    JournalRow, MessageRow, RunRow, Stats, Store,
+    JournalRow, MessageRow, Priority, RunRow, Stats, Store,
 };
 use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
 
@@ -189,6 +189,7 @@ impl Bench {
             id: run,
             origin: "bench".into(),
             label: String::new(),
+            priority: Priority::Normal,
             started: at,
             last: at,
             open: 0,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 use stepbus_asl::Input;
-use stepbus_store::{ExecutionStatus, MapRunStatus};
+use stepbus_store::{ExecutionStatus, MapRunStatus, Priority};
 
 use super::maps::{items, map};
 use super::world::{CALL, Running, Target, World, until};
@@ -86,7 +86,9 @@ async fn a_name_is_taken_once() {
     let target = Target::start().await;
     let world = calling(&target).await;
     let running = world.open().await;
-    let start = || running.engine.start_execution("call", Some("daily".into()), json!({}));
+    let start = || {
+        running.engine.start_execution("call", Some("daily".into()), json!({}), Priority::Normal)
+    };
     let results = futures_util::future::join_all((0..5).map(|_| start())).await;
     let started: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
     assert_eq!(started.len(), 1);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use stepbus_asl::{Input, WorkflowType};
 use stepbus_model::{ExecutionId, MapRunId, Timestamp};
-use stepbus_store::{Batch, Cause, ExecutionRow, ExecutionStatus, MapRunRow, RunRow};
+use stepbus_store::{Batch, Cause, ExecutionRow, ExecutionStatus, MapRunRow, Priority, RunRow};
 
 use crate::alarms::Alarm;
 pub(super) use crate::testing::{Running, Target, World, until};
@@ -38,7 +38,7 @@ impl World {
 
 impl Running {
     pub(super) async fn start(&self, workflow: &str, input: Value) -> ExecutionId {
-        self.engine.start_execution(workflow, None, input).await.unwrap().0
+        self.engine.start_execution(workflow, None, input, Priority::Normal).await.unwrap().0
     }
 
     /// Commits the start of an execution as if the process had died before it drove it.
@@ -51,6 +51,7 @@ impl Running {
             id: run,
             origin: "test".into(),
             label: String::new(),
+            priority: Priority::Normal,
             started: now,
             last: now,
             open: 0,

@@ -45,6 +45,20 @@ pub struct Limits {
     pub map_page_items: usize,
     /// Bytes of one page of a map run.
     pub map_page_bytes: usize,
+    /// Items of one map run that come from an ItemReader. AWS: 100,000,000.
+    pub map_items: u64,
+    /// The header of a CSV file. AWS: 10 KiB.
+    pub csv_header_bytes: usize,
+    /// A manifest that lists the objects to read.
+    pub manifest_bytes: usize,
+    /// Bytes of an object read at once.
+    pub object_chunk_bytes: usize,
+    /// Names of a folder's files kept while they are sorted; with more it is looked through again.
+    pub listing_window: usize,
+    /// Bytes of one part of an object that is written. S3 takes none below 5 MiB but the last.
+    pub object_part_bytes: usize,
+    /// Bytes of one file of results; then the next one begins. S3: 5 GiB.
+    pub result_file_bytes: u64,
     /// Calls in flight on one connection that sets no `concurrency`.
     pub connection_concurrency: usize,
     /// Calls in flight on one destination that sets no `concurrency`.
@@ -136,6 +150,13 @@ impl Limits {
         map_concurrency: 1_000,
         map_page_items: 1_000,
         map_page_bytes: 1024 * 1024,
+        map_items: 100_000_000,
+        csv_header_bytes: 1024 * 1024,
+        manifest_bytes: 64 * 1024 * 1024,
+        object_chunk_bytes: 1024 * 1024,
+        listing_window: 10_000,
+        object_part_bytes: 8 * 1024 * 1024,
+        result_file_bytes: 5 * 1024 * 1024 * 1024,
         connection_concurrency: 64,
         destination_concurrency: 32,
         request_bytes: 1024 * 1024,
@@ -178,6 +199,7 @@ impl Limits {
         definition_bytes: 1024 * 1024,
         history_events: 25_000,
         map_concurrency: 10_000,
+        csv_header_bytes: 10 * 1024,
         ..Limits::DEFAULT
     };
 }

@@ -16,6 +16,7 @@ const ROOMS: &[&str] = &[
     "stepbus-pattern",
     "stepbus-expr",
     "stepbus-asl",
+    "stepbus-items",
     "stepbus-store",
     "stepbus-store-sqlite",
     "stepbus-connect",
@@ -36,10 +37,16 @@ const FORBIDDEN: &[(&str, &str)] = &[
     ("stepbus-sandbox", "stepbus-runtime"),
 ];
 
-/// Crates that would break what a room promises: `model`, `pattern`, `expr` and `asl` do no I/O
-/// and are not async.
-const PURE: &[&str] =
-    &["stepbus-model", "stepbus-document", "stepbus-pattern", "stepbus-expr", "stepbus-asl"];
+/// Crates that would break what a room promises: `model`, `pattern`, `expr`, `asl`, `items` do no
+/// I/O and are not async.
+const PURE: &[&str] = &[
+    "stepbus-model",
+    "stepbus-document",
+    "stepbus-pattern",
+    "stepbus-expr",
+    "stepbus-asl",
+    "stepbus-items",
+];
 const IMPURE: &[&str] = &["tokio", "hyper", "rusqlite", "reqwest", "ureq", "mio", "futures-util"];
 
 /// A longer file usually has two jobs.

@@ -13,6 +13,7 @@ use crate::connection::{Connection, Credentials};
 use crate::destination::{self, Destination};
 use crate::health::Health;
 use crate::invoke;
+use crate::objects::{Bucket, BucketSpec};
 use crate::payload::Payload;
 use crate::report::{Failure, Report, code};
 use crate::spec::{ConnectionSpec, DestinationSpec, SpecError};
@@ -35,6 +36,7 @@ struct Inner {
 struct Registry {
     connections: HashMap<String, Arc<Connection>>,
     destinations: HashMap<String, Arc<Destination>>,
+    buckets: HashMap<String, Bucket>,
 }
 
 /// What every call needs.
@@ -119,6 +121,29 @@ impl Connect {
     /// Calls that are under way end as they would.
     pub fn remove_destination(&self, name: &str) {
         self.0.registry.write().destinations.remove(name);
+    }
+
+    /// Adds a bucket or replaces the one of that name.
+    ///
+    /// # Errors
+    /// When a field of the spec makes no sense; nothing is changed then.
+    pub fn set_bucket(&self, spec: BucketSpec) -> Result<(), Vec<SpecError>> {
+        let inner = &self.0;
+        let _changing = inner.changing.lock();
+        let before = inner.registry.read().buckets.get(&spec.name).cloned();
+        if before.is_some_and(|before| *before.spec() == spec) {
+            return Ok(());
+        }
+        let name = spec.name.clone();
+        let bucket = Bucket::new(spec, &inner.shared.client, inner.shared.limits)?;
+        inner.registry.write().buckets.insert(name, bucket);
+        Ok(())
+    }
+
+    /// The bucket of that name.
+    #[must_use]
+    pub fn bucket(&self, name: &str) -> Option<Bucket> {
+        self.0.registry.read().buckets.get(name).cloned()
     }
 
     /// Makes one attempt of a delivery. Dropping the future gives all permits back.

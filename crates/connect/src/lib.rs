@@ -1,5 +1,5 @@
-//! Everything that leaves the process over HTTP: connections with credentials, destinations with
-//! rate, concurrency, result classes and upserts, and the calls of `http:invoke`.
+//! Everything that leaves the process: connections with credentials, destinations with rate,
+//! concurrency, result classes and upserts, the calls of `http:invoke`, and object storage.
 //!
 //! A room that knows nothing of workflows or buses: it is handed a payload and says what became
 //! of it. What it remembers (tokens, limiters, pauses) is lost with the process and may be.
@@ -15,6 +15,7 @@ mod failure;
 mod gate;
 mod health;
 mod invoke;
+mod objects;
 mod outcome;
 mod pause;
 mod payload;
@@ -30,6 +31,9 @@ mod upsert;
 
 pub use connect::{Connect, DeliveryRequest};
 pub use health::{Circuit, Condition, Health};
+pub use objects::{
+    Bucket, BucketPlace, BucketSpec, Entry, ObjectError, ObjectWriter, S3Spec, S3Style, Version,
+};
 pub use payload::Payload;
 pub use rate::{Rate, RateError};
 pub use report::{Exchange, Failure, Receipt, Report, code};

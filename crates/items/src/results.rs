@@ -330,7 +330,7 @@ mod tests {
             ..succeeded("")
         };
         assert_eq!(child.column(), Column::Failed);
-        let text = file(&[child.clone()], config("FLATTEN", "JSON"));
+        let text = file(std::slice::from_ref(&child), config("FLATTEN", "JSON"));
         let shown: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(shown[0]["Error"], "Broken");
         assert_eq!(shown[0]["Cause"], "no sku");

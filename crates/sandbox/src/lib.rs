@@ -3,6 +3,7 @@
 //! Four systems as a product sync meets them: a master-data system with Talend's REST query
 //! language, a CRM, an ERP and a webshop, each with the habits of the real ones, and a control
 //! listener that tells them how to behave and compares what the targets hold with what they should.
+//! Beside them object storage that speaks S3's protocol.
 //! Used by the demo, tests and benchmarks, and by nothing else.
 
 mod books;
@@ -11,6 +12,7 @@ mod control;
 mod faults;
 mod http;
 mod mdm;
+mod objects;
 mod options;
 mod random;
 mod record;
@@ -28,6 +30,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
+pub use crate::objects::ObjectService;
 pub use crate::options::Options;
 pub use crate::record::Recorded;
 

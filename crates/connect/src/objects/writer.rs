@@ -1,0 +1,119 @@
+//! Writes an object part by part.
+
+use std::fmt;
+use std::sync::Arc;
+
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
+
+use super::ObjectError;
+use super::bucket::Bucket;
+
+/// An object that is being written. Nothing of it can be seen before [`ObjectWriter::finish`];
+/// what it replaces can be read until then.
+pub struct ObjectWriter {
+    bucket: Bucket,
+    store: Arc<dyn ObjectStore>,
+    key: String,
+    path: Path,
+    upload: Option<Box<dyn MultipartUpload>>,
+    part: Vec<u8>,
+    written: u64,
+}
+
+impl fmt::Debug for ObjectWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectWriter")
+            .field("key", &self.key)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ObjectWriter {
+    pub(super) fn new(bucket: Bucket, store: Arc<dyn ObjectStore>, key: &str, path: Path) -> Self {
+        let key = key.to_owned();
+        ObjectWriter { bucket, store, key, path, upload: None, part: Vec::new(), written: 0 }
+    }
+
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.written + self.part.len() as u64
+    }
+
+    /// # Errors
+    /// When a part cannot be written; the object is given up then.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ObjectError> {
+        let most = self.bucket.limits().object_part_bytes;
+        let mut rest = bytes;
+        // Parts of one size: some services insist on it.
+        while self.part.len() + rest.len() >= most {
+            let (fits, left) = rest.split_at(most - self.part.len());
+            self.part.extend_from_slice(fits);
+            rest = left;
+            let part = std::mem::take(&mut self.part);
+            self.send(part).await?;
+        }
+        self.part.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Makes the object be there; gives its size.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn finish(mut self) -> Result<u64, ObjectError> {
+        let part = std::mem::take(&mut self.part);
+        if self.upload.is_none() {
+            let size = part.len() as u64;
+            let put = self.store.put(&self.path, part.into()).await;
+            return put.map(|_| size).map_err(|error| self.bucket.error(&self.key, &error));
+        }
+        if !part.is_empty() {
+            self.send(part).await?;
+        }
+        let Some(upload) = &mut self.upload else { return Ok(self.written) };
+        if let Err(error) = upload.complete().await {
+            return Err(self.failed(error).await);
+        }
+        Ok(self.written)
+    }
+
+    /// Gives the object up: the service forgets the parts.
+    pub async fn abort(mut self) {
+        if let Some(mut upload) = self.upload.take() {
+            // Nothing hangs on it: the service's own rules clear away what is left.
+            let _ = upload.abort().await;
+        }
+    }
+
+    async fn send(&mut self, part: Vec<u8>) -> Result<(), ObjectError> {
+        let size = part.len() as u64;
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            None => {
+                let begun = self.store.put_multipart(&self.path).await;
+                let begun = begun.map_err(|error| self.bucket.error(&self.key, &error))?;
+                self.upload.insert(begun)
+            }
+        };
+        if let Err(error) = upload.put_part(part.into()).await {
+            return Err(self.failed(error).await);
+        }
+        self.written += size;
+        Ok(())
+    }
+
+    async fn failed(&mut self, error: object_store::Error) -> ObjectError {
+        if let Some(mut upload) = self.upload.take() {
+            let _ = upload.abort().await;
+        }
+        self.bucket.error(&self.key, &error)
+    }
+}

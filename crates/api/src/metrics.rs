@@ -107,6 +107,13 @@ async fn subscriptions(face: &Face, scrape: &mut Scrape) -> Result<(), ApiError>
             set_outcome(&outcomes, name, outcome.name(), *totals.column(outcome) as f64);
         }
     }
+    let paused = scrape.table(
+        "stepbus_subscription_paused",
+        "1 while an operator holds up the subscription or its destination",
+    );
+    for line in face.engine.subscriptions().await? {
+        set(&paused, &line.subscription, f64::from(u8::from(line.paused.is_some())));
+    }
     let oldest = scrape.table(
         "stepbus_subscription_oldest_pending_seconds",
         "Age of the oldest delivery without a fate",
@@ -127,6 +134,7 @@ fn deliveries(face: &Face, scrape: &mut Scrape) {
     let throttled = scrape
         .table("stepbus_delivery_throttled_seconds", "Time for which the destination took nothing");
     let memory = scrape.table("stepbus_delivery_in_memory", "Deliveries in memory");
+    let hand = scrape.table("stepbus_delivery_in_flight", "Deliveries that are being made");
     let buckets = scrape.table(
         "stepbus_delivery_latency_seconds_bucket",
         "Deliveries that met their fate within so many seconds of their match",
@@ -138,6 +146,7 @@ fn deliveries(face: &Face, scrape: &mut Scrape) {
         set(&retries, &line.name, line.retries as f64);
         set(&throttled, &line.name, line.throttled.as_secs_f64());
         set(&memory, &line.name, line.in_memory as f64);
+        set(&hand, &line.name, line.in_hand as f64);
         set(&sum, &line.name, line.latency.sum.as_secs_f64());
         set(&count, &line.name, line.latency.count as f64);
         for (bound, within) in line.latency.buckets {
@@ -173,6 +182,10 @@ fn connections(face: &Face, scrape: &mut Scrape) {
     let health = face.engine.connect().health();
     conditions(scrape, "connection", &health.connections);
     conditions(scrape, "destination", &health.destinations);
+    let paused = scrape.table("stepbus_destination_paused", "1 while an operator holds it up");
+    for line in face.engine.destinations() {
+        set(&paused, &line.destination, f64::from(u8::from(line.paused.is_some())));
+    }
 }
 
 #[allow(clippy::cast_precision_loss)]

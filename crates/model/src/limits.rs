@@ -33,6 +33,8 @@ pub struct Limits {
     pub delivery_window_bytes: usize,
     /// Keys of one FIFO subscription remembered as waiting for a retry; the others are looked up.
     pub waiting_lanes: usize,
+    /// Rows looked at in one read of what is ready to be delivered.
+    pub ready_scan: usize,
     /// First backoff between two attempts of a delivery; doubles with each attempt.
     pub delivery_backoff_first_ms: u64,
     /// Longest backoff between two attempts of a delivery.
@@ -144,6 +146,7 @@ impl Limits {
         delivery_window: 1_000,
         delivery_window_bytes: 8 * 1024 * 1024,
         waiting_lanes: 10_000,
+        ready_scan: 4_000,
         delivery_backoff_first_ms: 500,
         delivery_backoff_cap_ms: 300_000,
         dead_letter_batch: 100,

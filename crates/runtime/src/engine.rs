@@ -12,6 +12,7 @@ use crate::alarms::Alarms;
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::declared::Declared;
 use crate::delivery::Deliveries;
+use crate::holds::Holds;
 use crate::priority::Priorities;
 use crate::workflow::Executions;
 
@@ -25,6 +26,7 @@ pub struct Engine {
     pub(crate) deliveries: Deliveries,
     pub(crate) executions: Executions,
     pub(crate) alarms: Alarms,
+    pub(crate) holds: Holds,
     pub(crate) priorities: Priorities,
     pub(crate) started: Timestamp,
     catalogue: RwLock<Arc<Catalogue>>,
@@ -46,7 +48,9 @@ impl Engine {
         let now = clock.now();
         let catalogue = catalogue::register(&*store, &limits, declared, now).await?;
         equip(&connect, declared)?;
+        let holds = Holds::load(&*store).await?;
         let engine = Arc::new(Engine {
+            holds,
             store,
             connect,
             clock,
@@ -123,6 +127,7 @@ impl Engine {
     }
 
     async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.find_backlogs().await?;
         self.priorities.load(&*self.store, self.limits.page_rows).await?;
         self.deliveries.serve(self);
         self.alarms.start(self);

@@ -12,6 +12,8 @@ mod endpoint;
 mod engine;
 mod event;
 mod expression;
+mod holds;
+mod operating;
 mod priority;
 mod publish;
 #[cfg(test)]
@@ -31,6 +33,8 @@ pub use delivery::{
 pub use endpoint::{Answer, EndpointRequest};
 pub use engine::Engine;
 pub use event::EventBody;
+pub use holds::{Drained, Held};
+pub use operating::{DestinationView, SubscriptionView, Trial};
 pub use publish::{Entry, EntryError, Published};
 pub use views::{
     EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,

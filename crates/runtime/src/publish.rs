@@ -271,10 +271,10 @@ impl Engine {
             return;
         }
         match &subscription.target {
-            Target::Workflow(workflow) => {
+            Target::Workflow(workflow) if !self.defers(subscription.id) => {
                 self.start_as_target(batch, effects, subscription, workflow, event, row);
             }
-            Target::Destination { .. } => {
+            Target::Workflow(_) | Target::Destination { .. } => {
                 batch.add_delivery(row.clone());
                 let (subscription, event) = (subscription.clone(), event.clone());
                 effects.jobs.push(Job { row, event: Some(event), subscription });

@@ -2,8 +2,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is where it is done")]
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, Read, Write, stdout};
 
+use anyhow::Context;
 use serde::Serialize;
 use stepbus_model::Timestamp;
 
@@ -32,6 +33,16 @@ pub(crate) fn note(text: &str) {
 
 pub(crate) fn error(text: &str) {
     eprintln!("error: {text}");
+}
+
+/// An argument that `-` has read from standard input.
+pub(crate) fn argument(argument: String) -> anyhow::Result<String> {
+    if argument != "-" {
+        return Ok(argument);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
+    Ok(text)
 }
 
 /// Columns as wide as their widest cell; numbers to the right.

@@ -12,8 +12,8 @@ use stepbus_model::{
 use stepbus_store::{
     AuditRow, Batch, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionFilter,
     ExecutionRow, Horizon, IntakeRow, JournalRow, KeyRow, LedgerRow, LogRange, MapPageRow,
-    MapRunRow, MessageFilter, MessageRow, Problem, Read, ResourceRow, RunRow, SnapshotRow, Stats,
-    Store, StoreError, Uncommitted, WorkflowTotals,
+    MapRunRow, MessageFilter, MessageRow, PauseRow, Problem, Read, Ready, ResourceRow, RunRow,
+    SnapshotRow, Stats, Store, StoreError, Uncommitted, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -164,6 +164,10 @@ impl Store for SqliteStore {
         self.readers.ask(move |conn| read::config::definition_by_hash(conn, &hash))
     }
 
+    fn pauses(&self) -> Read<'_, Vec<PauseRow>> {
+        self.readers.ask(read::config::pauses)
+    }
+
     fn event(&self, id: EventId) -> Read<'_, Option<EventRow>> {
         self.readers.ask(move |conn| read::bus::event(conn, id))
     }
@@ -206,8 +210,10 @@ impl Store for SqliteStore {
         subscription: ResourceId,
         after: DeliveryId,
         limit: usize,
-    ) -> Read<'_, Vec<DeliveryRow>> {
-        self.readers.ask(move |conn| read::bus::ready_deliveries(conn, subscription, after, limit))
+        scan: usize,
+    ) -> Read<'_, Ready> {
+        self.readers
+            .ask(move |conn| read::bus::ready_deliveries(conn, subscription, after, limit, scan))
     }
 
     fn due_deliveries(&self, until: Timestamp, limit: usize) -> Read<'_, Vec<DeliveryRow>> {
@@ -243,6 +249,16 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Read<'_, Vec<MessageRow>> {
         self.readers.ask(move |conn| read::bus::messages(conn, filter, after, limit))
+    }
+
+    fn dead_before(
+        &self,
+        subscription: ResourceId,
+        key: &str,
+        before: DeliveryId,
+    ) -> Read<'_, Option<(MessageId, DeliveryId)>> {
+        let key = key.to_owned();
+        self.readers.ask(move |conn| read::bus::dead_before(conn, subscription, &key, before))
     }
 
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>> {

@@ -15,7 +15,7 @@ use crate::horizon::Uncommitted;
 use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionRow, ExecutionStatus, IntakeRow, ItemCounts, JournalRow, KeyRow, LedgerRow,
-    MapPageRow, MapRunRow, MapRunStatus, MessageRow, ResourceRow, RunRow, SnapshotRow,
+    MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, ResourceRow, RunRow, SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -212,6 +212,8 @@ pub enum Change {
         now: Timestamp,
     },
     InsertAudit(AuditRow),
+    PutPause(PauseRow),
+    DeletePause(ResourceId),
 }
 
 impl Change {
@@ -555,6 +557,16 @@ impl Batch {
     /// Takes a key, or fails the whole batch with `Conflict` when it is taken.
     pub fn claim(&mut self, claim: ClaimRow, now: Timestamp) {
         self.changes.push(Change::Claim { claim, now });
+    }
+
+    /// Holds a subscription, destination or schedule up; a pause that stands is replaced.
+    pub fn pause(&mut self, row: PauseRow) {
+        self.changes.push(Change::PutPause(row));
+    }
+
+    /// Lets it go on; nothing happens when it was not held up.
+    pub fn unpause(&mut self, resource: ResourceId) {
+        self.changes.push(Change::DeletePause(resource));
     }
 
     pub fn audit(&mut self, row: AuditRow) {

@@ -22,12 +22,12 @@ use uuid::Uuid;
 pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Retry, WorkflowTotals};
 pub use error::{Problem, StoreError};
 pub use horizon::{Horizon, Uncommitted};
-pub use query::{ExecutionFilter, LogRange, MessageFilter, Stats};
+pub use query::{ExecutionFilter, LogRange, MessageFilter, Ready, Stats};
 pub use records::{
     AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionKind, ExecutionRow, ExecutionStatus, Intake, IntakeRow, ItemCounts, JournalRow,
-    KeyRow, LedgerRow, MapPageRow, MapRunRow, MapRunStatus, MessageRow, Priority, ResourceKind,
-    ResourceRow, RunRow, SnapshotRow,
+    KeyRow, LedgerRow, MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, Priority,
+    ResourceKind, ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -60,6 +60,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn resource_version(&self, id: ResourceId, version: u32) -> Read<'_, Option<ResourceRow>>;
     fn definition(&self, id: u64) -> Read<'_, Option<DefinitionRow>>;
     fn definition_by_hash(&self, hash: &str) -> Read<'_, Option<DefinitionRow>>;
+    /// All that operators hold up.
+    fn pauses(&self) -> Read<'_, Vec<PauseRow>>;
 
     // Events, deliveries, messages.
     fn event(&self, id: EventId) -> Read<'_, Option<EventRow>>;
@@ -80,14 +82,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn behind(&self, subscription: ResourceId) -> Read<'_, Vec<(RunId, i64)>>;
     fn delivery(&self, id: DeliveryId) -> Read<'_, Option<DeliveryRow>>;
     fn ledger(&self, id: DeliveryId) -> Read<'_, Option<LedgerRow>>;
-    /// Deliveries that wait for nothing (`due` is none); of a lane, only its first one, and that
-    /// only when it does not wait.
+    /// Up to `limit` deliveries that wait for nothing (`due` is none); of a lane, only its first
+    /// one, and that only when it does not wait. At most `scan` rows are looked at, so that one
+    /// lane with very many deliveries holds up nobody for long.
     fn ready_deliveries(
         &self,
         subscription: ResourceId,
         after: DeliveryId,
         limit: usize,
-    ) -> Read<'_, Vec<DeliveryRow>>;
+        scan: usize,
+    ) -> Read<'_, Ready>;
     /// Deliveries that wait for a moment up to `until`, soonest first.
     fn due_deliveries(&self, until: Timestamp, limit: usize) -> Read<'_, Vec<DeliveryRow>>;
     /// The first deliveries of one lane of a FIFO subscription, whether they wait or not.
@@ -107,6 +111,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         after: MessageId,
         limit: usize,
     ) -> Read<'_, Vec<MessageRow>>;
+    /// A dead letter of that key whose delivery is older than `before`.
+    fn dead_before(
+        &self,
+        subscription: ResourceId,
+        key: &str,
+        before: DeliveryId,
+    ) -> Read<'_, Option<(MessageId, DeliveryId)>>;
     /// Each queue that holds messages, with how many and the time of the oldest.
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>>;
 

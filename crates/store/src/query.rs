@@ -1,9 +1,9 @@
 //! What listings are narrowed by, and what a store says of itself.
 
 use serde::Serialize;
-use stepbus_model::{EventId, MapRunId, ResourceId, RunId};
+use stepbus_model::{DeliveryId, EventId, MapRunId, ResourceId, RunId};
 
-use crate::records::ExecutionStatus;
+use crate::records::{DeliveryRow, ExecutionStatus};
 
 /// Which executions to list; children of map runs only when `map_run` asks for them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,4 +54,12 @@ pub struct Stats {
     pub free_bytes: u64,
     /// Nothing new is accepted until there is room.
     pub full: bool,
+}
+
+/// A page of deliveries that wait for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ready {
+    pub rows: Vec<DeliveryRow>,
+    /// Where to look on; none when the end was reached.
+    pub next: Option<DeliveryId>,
 }

@@ -387,6 +387,15 @@ pub struct ClaimRow {
     pub expires: Timestamp,
 }
 
+/// An operator holds up a subscription, a destination or a schedule: nothing new begins there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PauseRow {
+    pub resource: ResourceId,
+    pub at: Timestamp,
+    pub who: String,
+    pub reason: String,
+}
+
 /// Who did what to the system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AuditRow {

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod events;
 mod executions;
+mod operating;
 mod runs;
 
 use axum::Router;
@@ -16,7 +17,14 @@ pub(crate) fn routes() -> Router<Face> {
     Router::new()
         .route("/runs", get(runs::list))
         .route("/runs/{id}", get(runs::show))
-        .route("/subscriptions", get(runs::subscriptions))
+        .route("/subscriptions", get(operating::subscriptions))
+        .route("/subscriptions/{name}", get(operating::subscription))
+        .route("/destinations", get(operating::destinations))
+        .route("/destinations/{name}", get(operating::destination))
+        .route("/destinations/{name}/test", post(operating::try_destination))
+        .route("/{listing}/{name}/pause", post(operating::pause))
+        .route("/{listing}/{name}/resume", post(operating::resume))
+        .route("/{listing}/{name}/drain", post(operating::drain))
         .route("/health", get(runs::health))
         .route("/workflows", get(executions::workflows))
         .route("/workflows/{name}/executions", post(executions::start))

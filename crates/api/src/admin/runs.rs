@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use stepbus_runtime::{RunView, SubscriptionTotals};
+use stepbus_runtime::RunView;
 
 use super::{Page, id, optional_id};
 use crate::Face;
@@ -33,12 +33,6 @@ pub(super) async fn show(
 ) -> Result<Json<RunView>, ApiError> {
     let found = face.engine.run(id(&run)?).await?;
     found.map(Json).ok_or_else(|| ApiError::not_found(&run))
-}
-
-pub(super) async fn subscriptions(
-    State(face): State<Face>,
-) -> Result<Json<Vec<SubscriptionTotals>>, ApiError> {
-    Ok(Json(face.engine.subscription_totals().await?))
 }
 
 /// Connections, destinations and the store, as they are now.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
 use stepbus_connect::{DeliveryRequest, Failure, Payload, Report, code};
 use stepbus_model::{Outcome, ResourceId, Timestamp, crash};
-use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, Finish, MessageFilter, Retry};
+use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, Finish, Retry};
 
 use super::dead_letter::{self, Address, Death, TRANSFORM_FAILED, failure};
 use super::durable::{Stopped, commit, read};
@@ -22,8 +23,9 @@ use crate::engine::Engine;
 use crate::event::EventBody;
 use crate::workflow::NewExecution;
 
-/// Dead letters of one key that are looked at to find the one that blocks it.
-const BLOCKERS: usize = 100;
+/// How long one is put off whose destination is paused while its subscription is not: it was made
+/// for another target.
+const PUT_OFF: Duration = Duration::from_secs(30);
 
 /// What everything about one delivery needs.
 pub(super) struct Attempt<'a> {
@@ -48,8 +50,13 @@ pub(super) async fn deliver(
     queue: &Queue,
     task: Task,
 ) -> Result<(), Stopped> {
+    if queue.held() {
+        queue.resume(task);
+        return Ok(());
+    }
     let Some(attempt) = Attempt::open(engine, queue, task).await? else { return Ok(()) };
     match &attempt.subscription.target {
+        Target::Destination { id, .. } if engine.holds.is_paused(*id) => attempt.put_off().await,
         Target::Workflow(workflow) => attempt.start(workflow).await,
         Target::Destination { id, name, .. } => attempt.send(*id, name).await,
     }
@@ -191,18 +198,10 @@ impl<'a> Attempt<'a> {
         let (true, Some(_), Some(key)) = (blocks, row.lane, &row.key) else { return Ok(false) };
         let locks = &self.engine.deliveries.locks;
         let lock = locks.hold(row.subscription, key).await;
-        let filter = MessageFilter {
-            subscription: Some(row.subscription),
-            key: Some(key.clone()),
-            ..MessageFilter::default()
-        };
-        let first = stepbus_model::MessageId(0);
-        let dead = read(|| self.engine.store.messages(filter.clone(), first, BLOCKERS)).await?;
-        let blocker = dead.iter().find_map(|message| {
-            let dead = message.delivery.as_ref().filter(|dead| dead.id < row.id)?;
-            Some(dead_letter::blocked_by(dead.id, message.id))
-        });
-        let Some(blocker) = blocker else { return Ok(false) };
+        let store = &self.engine.store;
+        let blocker = read(|| store.dead_before(row.subscription, key, row.id)).await?;
+        let Some((message, dead)) = blocker else { return Ok(false) };
+        let blocker = dead_letter::blocked_by(dead, message);
         if row.due != Some(Timestamp::MAX) {
             let now = self.engine.clock.now();
             let mut batch = Batch::new();
@@ -219,6 +218,23 @@ impl<'a> Attempt<'a> {
         drop(lock);
         self.queue.parked(self.engine, row, Timestamp::MAX).await?;
         Ok(true)
+    }
+
+    async fn put_off(&self) -> Result<(), Stopped> {
+        let row = &self.row;
+        let now = self.engine.clock.now();
+        let due = now.plus(PUT_OFF);
+        let mut batch = Batch::new();
+        batch.retry_delivery(Retry {
+            id: row.id,
+            run: row.run,
+            attempts: row.attempts,
+            first_tried: row.first_tried.unwrap_or(now),
+            due,
+            failure: row.failure.clone().unwrap_or_default(),
+        });
+        commit(self.engine, batch).await?;
+        self.queue.parked(self.engine, row, due).await
     }
 
     /// A workflow as the target of a redriven delivery: its execution starts in the commit that

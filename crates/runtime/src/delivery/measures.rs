@@ -38,7 +38,12 @@ pub struct DeliveryMeasures {
     pub waiting_lanes: usize,
     /// More are ready in the store than memory holds.
     pub behind: bool,
+    /// Until when its destination takes nothing.
     pub paused_until: Option<Timestamp>,
+    /// An operator paused the subscription or its destination.
+    pub held: bool,
+    /// Deliveries in workers' hands.
+    pub in_hand: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

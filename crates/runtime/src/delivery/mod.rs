@@ -81,6 +81,7 @@ impl Deliveries {
         *self.compared.write() = compared;
         for queue in self.queues.read().values() {
             queue.forget_versions();
+            queue.hold(engine.holds_up(queue.subscription));
         }
         let engine = engine.clone();
         tokio::spawn(async move {
@@ -102,6 +103,33 @@ impl Deliveries {
     /// Its alarm rang; perhaps early, twice, or for something that is gone.
     pub(crate) fn retry_now(&self, engine: &Arc<Engine>, subscription: ResourceId, id: DeliveryId) {
         self.queue(engine, subscription).ring(engine, id);
+    }
+
+    /// What is paused changed.
+    pub(crate) fn look_at_holds(&self, engine: &Engine) {
+        for queue in self.queues.read().values() {
+            queue.hold(engine.holds_up(queue.subscription));
+        }
+    }
+
+    /// Nothing of the subscription is pending in memory or, as far as is known, in the store.
+    pub(crate) fn is_empty(&self, subscription: ResourceId) -> bool {
+        self.queues.read().get(&subscription).is_none_or(|queue| queue.is_empty())
+    }
+
+    /// Deliveries of the subscription in workers' hands.
+    pub(crate) fn in_hand(&self, subscription: ResourceId) -> usize {
+        self.queues.read().get(&subscription).map_or(0, |queue| queue.in_hand())
+    }
+
+    /// Until no worker of these subscriptions has anything in hand.
+    pub(crate) async fn idle(&self, subscriptions: &[ResourceId]) {
+        for subscription in subscriptions {
+            let queue = self.queues.read().get(subscription).cloned();
+            if let Some(queue) = queue {
+                queue.idle().await;
+            }
+        }
     }
 
     fn is_compared(&self, destination: ResourceId) -> bool {
@@ -127,7 +155,11 @@ impl Deliveries {
         let mut queues = self.queues.write();
         let known = queues.get(&subscription).cloned();
         let new = known.is_none();
-        let queue = known.unwrap_or_else(|| Arc::new(Queue::new(engine, subscription)));
+        let queue = known.unwrap_or_else(|| {
+            let queue = Queue::new(engine, subscription);
+            queue.hold(engine.holds_up(subscription));
+            Arc::new(queue)
+        });
         queues.insert(subscription, queue.clone());
         drop(queues);
         let default = new.then_some(engine.limits.destination_concurrency);

@@ -34,6 +34,8 @@ pub(super) struct Queue {
     staff: Mutex<Staff>,
     versions: Mutex<HashMap<u32, Option<Arc<Subscription>>>>,
     looked: OnceCell<()>,
+    /// A worker put down what it had in hand.
+    put_down: Notify,
 }
 
 /// Workers: how many there are and how many there should be.
@@ -57,6 +59,7 @@ impl Queue {
             staff: Mutex::default(),
             versions: Mutex::default(),
             looked: OnceCell::new(),
+            put_down: Notify::new(),
         }
     }
 
@@ -86,6 +89,42 @@ impl Queue {
     pub(super) fn offer(&self, task: Task, newest: bool) {
         if self.window.lock().offer(task, newest) {
             self.changed.notify_one();
+        }
+    }
+
+    /// Whether an operator holds it up: nothing is begun then, what is under way ends.
+    pub(super) fn hold(&self, held: bool) {
+        self.window.lock().hold(held);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn held(&self) -> bool {
+        self.window.lock().held()
+    }
+
+    pub(super) fn in_hand(&self) -> usize {
+        self.window.lock().in_hand()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.window.lock().is_empty()
+    }
+
+    pub(super) fn put_down(&self) {
+        self.window.lock().put_down();
+        self.put_down.notify_waiters();
+    }
+
+    /// Until no worker has anything in hand.
+    pub(super) async fn idle(&self) {
+        loop {
+            let put_down = self.put_down.notified();
+            tokio::pin!(put_down);
+            put_down.as_mut().enable();
+            if self.in_hand() == 0 {
+                return;
+            }
+            put_down.await;
         }
     }
 
@@ -146,13 +185,14 @@ impl Queue {
         after: DeliveryId,
         limit: usize,
     ) -> Result<(), Stopped> {
-        let rows = read(|| engine.store.ready_deliveries(self.subscription, after, limit)).await?;
-        let cursor = rows.last().map(|row| row.id).filter(|_| rows.len() >= limit);
-        let mut page = Vec::with_capacity(rows.len());
-        for row in rows {
+        let scan = engine.limits.ready_scan.max(limit);
+        let store = &engine.store;
+        let ready = read(|| store.ready_deliveries(self.subscription, after, limit, scan)).await?;
+        let mut page = Vec::with_capacity(ready.rows.len());
+        for row in ready.rows {
             page.push(self.task(engine, row).await?);
         }
-        self.window.lock().page(page, cursor);
+        self.window.lock().page(page, ready.next);
         self.changed.notify_waiters();
         Ok(())
     }
@@ -310,6 +350,8 @@ impl Queue {
             waiting_lanes,
             behind,
             paused_until: window.paused(now).map(|pause| pause.until),
+            held: window.held(),
+            in_hand: window.in_hand(),
         }
     }
 

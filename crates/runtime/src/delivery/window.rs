@@ -24,8 +24,8 @@ pub(super) struct Window {
     expire_batch: usize,
     /// Each run takes its turns.
     ready: Fair<Task>,
-    /// Bytes of the events that `ready` holds.
-    held: usize,
+    /// Bytes of the events that `ready` has.
+    bytes: usize,
     /// Their alarms rang; they are not read yet.
     rung: VecDeque<DeliveryId>,
     /// Ready, rung or in hand.
@@ -37,6 +37,10 @@ pub(super) struct Window {
     /// Left memory while a page was being read, which may still show them as ready.
     settled: HashSet<DeliveryId>,
     pause: Option<Pause>,
+    /// An operator holds the subscription or its destination up: nothing is begun.
+    held: bool,
+    /// Deliveries in workers' hands.
+    in_hand: usize,
 }
 
 /// The destination takes nothing until then.
@@ -84,7 +88,7 @@ impl Window {
             bytes_limit: limits.delivery_window_bytes,
             expire_batch: limits.dead_letter_batch.max(1),
             ready: Fair::default(),
-            held: 0,
+            bytes: 0,
             rung: VecDeque::new(),
             known: HashSet::new(),
             lanes: Lanes::new(limits.waiting_lanes),
@@ -92,7 +96,35 @@ impl Window {
             reading: false,
             settled: HashSet::new(),
             pause: None,
+            held: false,
+            in_hand: 0,
         }
+    }
+
+    pub(super) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    pub(super) fn held(&self) -> bool {
+        self.held
+    }
+
+    pub(super) fn in_hand(&self) -> usize {
+        self.in_hand
+    }
+
+    /// A worker put down what it had in hand.
+    pub(super) fn put_down(&mut self) {
+        self.in_hand = self.in_hand.saturating_sub(1);
+    }
+
+    /// Nothing is pending, in memory or in the store, as far as is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+            && self.behind.is_none()
+            && !self.reading
+            && self.lanes.waiting() == 0
+            && !self.lanes.strangers()
     }
 
     pub(super) fn no_strangers(&mut self) {
@@ -150,10 +182,10 @@ impl Window {
     fn push(&mut self, mut task: Task) {
         self.known.insert(task.row.id);
         let bytes = task.event_bytes();
-        if self.held + bytes > self.bytes_limit {
+        if self.bytes + bytes > self.bytes_limit {
             task.event = None;
         } else {
-            self.held += bytes;
+            self.bytes += bytes;
         }
         self.ready.push(task.share, task);
     }
@@ -176,6 +208,9 @@ impl Window {
         if let Some(id) = self.rung.pop_front() {
             return Step::Wake(id);
         }
+        if self.held {
+            return Step::Wait(None);
+        }
         if let Some(after) = self.behind
             && !self.reading
             && self.ready.len() <= self.limit / 4
@@ -190,7 +225,8 @@ impl Window {
         self.pause = None;
         match self.ready.pop() {
             Some(task) => {
-                self.held = self.held.saturating_sub(task.event_bytes());
+                self.bytes = self.bytes.saturating_sub(task.event_bytes());
+                self.in_hand += 1;
                 Step::Deliver(Box::new(task))
             }
             None => Step::Wait(None),
@@ -209,7 +245,7 @@ impl Window {
             dies_at <= now
         });
         for task in &expired {
-            self.held = self.held.saturating_sub(task.event_bytes());
+            self.bytes = self.bytes.saturating_sub(task.event_bytes());
         }
         if expired.is_empty() { Step::Wait(Some(soonest)) } else { Step::Expire(expired, pause) }
     }
@@ -270,7 +306,7 @@ impl Window {
     }
 
     pub(super) fn put_back(&mut self, task: Task) {
-        self.held += task.event_bytes();
+        self.bytes += task.event_bytes();
         self.ready.push_front(task.share, task);
     }
 

@@ -25,12 +25,22 @@ pub(super) fn staff(engine: &Arc<Engine>, queue: &Arc<Queue>, wanted: usize) {
     }
 }
 
+/// What a worker holds counts as in flight until it is dropped, a panic included.
+struct InHand<'q>(&'q Queue);
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.0.put_down();
+    }
+}
+
 async fn work(engine: &Arc<Engine>, queue: &Queue) -> Result<(), Stopped> {
     queue.look_around(engine).await?;
     while let Some(step) = queue.next(engine).await {
         match step {
             Step::Deliver(task) => {
                 let spare = task.again();
+                let _in_hand = InHand(queue);
                 let delivered = AssertUnwindSafe(attempt::deliver(engine, queue, *task));
                 match delivered.catch_unwind().await {
                     Ok(delivered) => delivered?,

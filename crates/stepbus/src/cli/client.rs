@@ -44,7 +44,10 @@ impl Client {
     }
 
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
-        let request = self.agent.post(format!("{}/admin/{path}", self.url));
+        let mut request = self.agent.post(format!("{}/admin/{path}", self.url));
+        if let Some(user) = user() {
+            request = request.header("x-stepbus-user", user);
+        }
         self.answer(request.send_json(body))
     }
 
@@ -78,6 +81,13 @@ impl Client {
         }
         ExitCode::SUCCESS
     }
+}
+
+/// Who sits here, for the audit; what cannot be said in a header is left out.
+fn user() -> Option<String> {
+    let name = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).ok()?;
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+    (plain && (1..=64).contains(&name.len())).then_some(name)
 }
 
 /// A member as the text of a table's cell.

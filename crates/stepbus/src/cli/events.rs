@@ -1,6 +1,5 @@
 //! `stepbus events`: publish by hand, read the retained log.
 
-use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -68,13 +67,7 @@ impl Command {
 }
 
 fn put(client: &Client, mut entry: Value, detail: String) -> anyhow::Result<ExitCode> {
-    let text = if detail == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
-        text
-    } else {
-        detail
-    };
+    let text = output::argument(detail)?;
     let detail: Value = serde_json::from_str(&text).context("--detail is no JSON")?;
     if !detail.is_object() {
         bail!("--detail must be a JSON object");

@@ -5,6 +5,7 @@ mod dead_letters;
 mod events;
 mod executions;
 mod local;
+mod operating;
 mod runs;
 mod serve;
 
@@ -75,6 +76,12 @@ enum Command {
     /// List runs and show their books.
     #[command(subcommand)]
     Runs(runs::Command),
+    /// List subscriptions; pause, resume and drain one.
+    #[command(subcommand)]
+    Subscriptions(operating::Subscriptions),
+    /// List destinations; pause, resume, drain and test one.
+    #[command(subcommand)]
+    Destinations(operating::Destinations),
     /// Work on dead letters: list, show, redrive, purge.
     #[command(subcommand)]
     Dlq(dead_letters::Command),
@@ -101,6 +108,8 @@ impl Cli {
             Command::Workflows(command) => command.run(&client),
             Command::Executions(command) => command.run(&client),
             Command::Runs(command) => command.run(&client),
+            Command::Subscriptions(command) => command.run(&client),
+            Command::Destinations(command) => command.run(&client),
             Command::Dlq(command) => command.run(&client),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "stepbus", &mut io::stdout());

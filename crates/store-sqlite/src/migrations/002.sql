@@ -22,3 +22,14 @@ CREATE TABLE intakes (
 
 -- Priorities: whose turn it is where runs wait for the same thing. 2 is `normal`.
 ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 2;
+
+-- What an operator holds up: subscriptions, destinations, schedules.
+CREATE TABLE pauses (
+    resource INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
+
+-- Dead letters of one key: what blocks it, and the search for it.
+CREATE INDEX messages_key ON messages (d_key, d_subscription, d_id) WHERE d_key IS NOT NULL;

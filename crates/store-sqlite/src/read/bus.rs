@@ -1,6 +1,6 @@
 use rusqlite::{Connection, Result, Row, params, params_from_iter, types::Value};
 use stepbus_model::{DeliveryId, EventId, MessageId, ResourceId, RunId, Timestamp};
-use stepbus_store::{DeliveryRow, EventRow, LedgerRow, MessageFilter, MessageRow};
+use stepbus_store::{DeliveryRow, EventRow, LedgerRow, MessageFilter, MessageRow, Ready};
 
 use super::{all, bytes, coded, id, maybe_time, one, rows, time};
 use crate::codes::{cause_from, outcome_from};
@@ -90,18 +90,35 @@ pub(crate) fn ready_deliveries(
     subscription: ResourceId,
     after: DeliveryId,
     limit: usize,
-) -> Result<Vec<DeliveryRow>> {
-    all(
-        conn,
+    scan: usize,
+) -> Result<Ready> {
+    // Both statements must see the same rows, or the second could pass over some.
+    let transaction = conn.unchecked_transaction()?;
+    let found = all(
+        &transaction,
         "SELECT id, run, subscription, version, event, key, lane, created, revision, attempts,
-         first_tried, due, failure FROM deliveries d INDEXED BY deliveries_ready
-         WHERE subscription = ?1 AND due IS NULL AND id > ?2 AND (lane IS NULL OR NOT EXISTS
+         first_tried, due, failure FROM
+             (SELECT * FROM deliveries INDEXED BY deliveries_ready
+              WHERE subscription = ?1 AND due IS NULL AND id > ?2 ORDER BY id LIMIT ?4) d
+         WHERE lane IS NULL OR NOT EXISTS
              (SELECT 1 FROM deliveries INDEXED BY deliveries_lane
-              WHERE subscription = ?1 AND lane IS NOT NULL AND lane = d.lane AND id < d.id))
+              WHERE subscription = ?1 AND lane IS NOT NULL AND lane = d.lane AND id < d.id)
          ORDER BY id LIMIT ?3",
-        params![int(subscription.0), int(after.0), rows(limit)],
+        params![int(subscription.0), int(after.0), rows(limit), rows(scan)],
         delivery_row,
-    )
+    )?;
+    if found.len() >= limit {
+        let next = found.last().map(|row| row.id);
+        return Ok(Ready { rows: found, next });
+    }
+    let next = one(
+        &transaction,
+        "SELECT id FROM deliveries INDEXED BY deliveries_ready
+         WHERE subscription = ?1 AND due IS NULL AND id > ?2 ORDER BY id LIMIT 1 OFFSET ?3",
+        params![int(subscription.0), int(after.0), rows(scan.saturating_sub(1))],
+        |row| Ok(DeliveryId(id(row, 0)?)),
+    )?;
+    Ok(Ready { rows: found, next })
 }
 
 pub(crate) fn due_deliveries(
@@ -225,6 +242,21 @@ pub(crate) fn messages(
     sql.push_str(" ORDER BY id LIMIT ?");
     values.push(Value::Integer(rows(limit)));
     all(conn, &sql, params_from_iter(values), message_row)
+}
+
+pub(crate) fn dead_before(
+    conn: &Connection,
+    subscription: ResourceId,
+    key: &str,
+    before: DeliveryId,
+) -> Result<Option<(MessageId, DeliveryId)>> {
+    one(
+        conn,
+        "SELECT id, d_id FROM messages INDEXED BY messages_key
+         WHERE d_key = ?1 AND d_subscription = ?2 AND d_id < ?3 LIMIT 1",
+        params![key, int(subscription.0), int(before.0)],
+        |row| Ok((MessageId(id(row, 0)?), DeliveryId(id(row, 1)?))),
+    )
 }
 
 pub(crate) fn queue_depths(conn: &Connection) -> Result<Vec<(ResourceId, u64, Timestamp)>> {

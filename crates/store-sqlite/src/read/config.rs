@@ -1,6 +1,8 @@
 use rusqlite::{Connection, Result, Row, params};
 use stepbus_model::{ResourceId, Timestamp};
-use stepbus_store::{AuditRow, ClaimRow, DefinitionRow, KeyRow, ResourceKind, ResourceRow};
+use stepbus_store::{
+    AuditRow, ClaimRow, DefinitionRow, KeyRow, PauseRow, ResourceKind, ResourceRow,
+};
 
 use super::{all, coded, id, one, rows, time};
 use crate::digest::{claim_digest, key_digest};
@@ -110,4 +112,15 @@ pub(crate) fn audit_rows(
             Ok((id(row, 0)?, audit))
         },
     )
+}
+
+pub(crate) fn pauses(conn: &Connection) -> Result<Vec<PauseRow>> {
+    all(conn, "SELECT resource, at, who, reason FROM pauses ORDER BY resource", [], |row| {
+        Ok(PauseRow {
+            resource: ResourceId(id(row, 0)?),
+            at: time(row, 1)?,
+            who: row.get(2)?,
+            reason: row.get(3)?,
+        })
+    })
 }

@@ -1,8 +1,8 @@
 //! Resources, definitions, keys, claims, the audit log.
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
-use stepbus_model::Timestamp;
-use stepbus_store::{AuditRow, ClaimRow, DefinitionRow, KeyRow, ResourceRow, StoreError};
+use stepbus_model::{ResourceId, Timestamp};
+use stepbus_store::{AuditRow, ClaimRow, DefinitionRow, KeyRow, PauseRow, ResourceRow, StoreError};
 
 use super::{Fault, Written, insert_unique, int};
 use crate::digest::{claim_digest, key_digest};
@@ -21,6 +21,8 @@ pub(super) struct Config<'c> {
     insert_claim: Statement<'c>,
     sweep_claims: Statement<'c>,
     audit: Statement<'c>,
+    put_pause: Statement<'c>,
+    delete_pause: Statement<'c>,
 }
 
 impl<'c> Config<'c> {
@@ -61,6 +63,10 @@ impl<'c> Config<'c> {
             audit: conn.prepare(
                 "INSERT INTO audit (at, who, action, subject, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
             )?,
+            put_pause: conn.prepare(
+                "INSERT OR REPLACE INTO pauses (resource, at, who, reason) VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            delete_pause: conn.prepare("DELETE FROM pauses WHERE resource = ?1")?,
         })
     }
 
@@ -137,6 +143,16 @@ impl<'c> Config<'c> {
 
     pub(super) fn audit(&mut self, row: &AuditRow) -> Written {
         self.audit.execute(params![row.at.0, row.who, row.action, row.subject, row.detail])?;
+        Ok(())
+    }
+
+    pub(super) fn put_pause(&mut self, row: &PauseRow) -> Written {
+        self.put_pause.execute(params![int(row.resource.0), row.at.0, row.who, row.reason])?;
+        Ok(())
+    }
+
+    pub(super) fn delete_pause(&mut self, resource: ResourceId) -> Written {
+        self.delete_pause.execute(params![int(resource.0)])?;
         Ok(())
     }
 }

@@ -63,6 +63,8 @@ impl<'c> Changes<'c> {
             Change::PutKey(row) => self.config.put_key(row),
             Change::Claim { claim, now } => self.config.claim(claim, *now),
             Change::InsertAudit(row) => self.config.audit(row),
+            Change::PutPause(row) => self.config.put_pause(row),
+            Change::DeletePause(id) => self.config.delete_pause(*id),
             Change::InsertRun(row) => self.bus.insert_run(row),
             Change::InsertEvent(row) => self.bus.insert_event(row),
             Change::OpenCursor(row) => self.log.open_cursor(row),

@@ -4,7 +4,9 @@ use stepbus_model::{DeliveryId, EventId, MessageId, Outcome, ResourceId, Timesta
 
 use super::Driver;
 use super::ground::{BUS, Ground, QUEUE, SUBSCRIPTION, at, finish};
-use crate::{Batch, DeliveryRow, Finish, LedgerRow, MessageFilter, MessageRow, Retry, StoreError};
+use crate::{
+    Batch, DeliveryRow, Finish, LedgerRow, MessageFilter, MessageRow, Ready, Retry, StoreError,
+};
 
 const NONE: DeliveryId = DeliveryId(0);
 
@@ -65,8 +67,11 @@ pub async fn deliveries_are_listed_by_what_they_wait_for(driver: &impl Driver) {
         batch.add_delivery(row.clone());
     }
     ground.commit(batch).await;
-    assert_eq!(store.ready_deliveries(SUBSCRIPTION, NONE, 9).await.unwrap(), rows);
-    assert_eq!(store.ready_deliveries(SUBSCRIPTION, rows[1].id, 2).await.unwrap(), rows[2..4]);
+    assert_eq!(store.ready_deliveries(SUBSCRIPTION, NONE, 9, 99).await.unwrap().rows, rows);
+    assert_eq!(
+        store.ready_deliveries(SUBSCRIPTION, rows[1].id, 2, 99).await.unwrap().rows,
+        rows[2..4]
+    );
     assert_eq!(store.oldest_delivery(SUBSCRIPTION).await.unwrap(), Some(at(0)));
 
     let (later, late_row) = retry(&rows[0], 200);
@@ -76,7 +81,7 @@ pub async fn deliveries_are_listed_by_what_they_wait_for(driver: &impl Driver) {
     batch.retry_delivery(sooner);
     ground.commit(batch).await;
     assert_eq!(store.delivery(rows[0].id).await.unwrap(), Some(late_row.clone()));
-    let ready = store.ready_deliveries(SUBSCRIPTION, NONE, 9).await.unwrap();
+    let ready = store.ready_deliveries(SUBSCRIPTION, NONE, 9, 99).await.unwrap().rows;
     assert_eq!(ready, [rows[1].clone(), rows[2].clone(), rows[4].clone()]);
     assert_eq!(store.due_deliveries(at(99), 9).await.unwrap(), []);
     assert_eq!(store.due_deliveries(at(100), 9).await.unwrap(), std::slice::from_ref(&soon_row));
@@ -98,11 +103,19 @@ pub async fn lanes_show_their_first_delivery(driver: &impl Driver) {
         batch.add_delivery(row.clone());
     }
     ground.commit(batch).await;
-    let ready = store.ready_deliveries(SUBSCRIPTION, NONE, 9).await.unwrap();
+    let ready = store.ready_deliveries(SUBSCRIPTION, NONE, 9, 99).await.unwrap().rows;
     assert_eq!(ready, [rows[0].clone(), rows[1].clone(), rows[3].clone()]);
     let lane = store.lane_deliveries(SUBSCRIPTION, -5, 9).await.unwrap();
     assert_eq!(lane, [rows[0].clone(), rows[2].clone()]);
     assert_eq!(store.lane_deliveries(SUBSCRIPTION, -5, 1).await.unwrap(), rows[..1]);
+
+    // However much stands behind one lane's head, a look at it is a short one.
+    let first = store.ready_deliveries(SUBSCRIPTION, NONE, 9, 2).await.unwrap();
+    assert_eq!(first, Ready { rows: rows[..2].to_vec(), next: Some(rows[1].id) });
+    let second = store.ready_deliveries(SUBSCRIPTION, rows[1].id, 9, 1).await.unwrap();
+    assert_eq!(second, Ready { rows: Vec::new(), next: Some(rows[2].id) });
+    let last = store.ready_deliveries(SUBSCRIPTION, rows[2].id, 9, 3).await.unwrap();
+    assert_eq!(last, Ready { rows: vec![rows[3].clone()], next: None });
 
     // While its first one waits, the lane shows none; when that is gone, the next.
     let (waits, waiting) = retry(&rows[0], 100);
@@ -110,7 +123,7 @@ pub async fn lanes_show_their_first_delivery(driver: &impl Driver) {
     batch.retry_delivery(waits);
     batch.finish_delivery(&rows[1], finish(Outcome::Delivered));
     ground.commit(batch).await;
-    let ready = store.ready_deliveries(SUBSCRIPTION, NONE, 9).await.unwrap();
+    let ready = store.ready_deliveries(SUBSCRIPTION, NONE, 9, 99).await.unwrap().rows;
     assert_eq!(ready, [rows[3].clone(), rows[4].clone()]);
     let lane = store.lane_deliveries(SUBSCRIPTION, -5, 9).await.unwrap();
     assert_eq!(lane, [waiting, rows[2].clone()]);
@@ -276,6 +289,18 @@ pub async fn messages_are_filtered(driver: &impl Driver) {
         (MessageFilter { queue: Some(QUEUE), key: Some("a".into()), ..filter() }, &[0]),
         (MessageFilter { queue: Some(ResourceId(1)), ..filter() }, &[]),
     ];
+    let dead = |index: usize| {
+        let letter: &MessageRow = &letters[index];
+        (letter.id, letter.delivery.as_ref().map_or(NONE, |dead| dead.id))
+    };
+    let (first, last) = (dead(0), dead(3));
+    let before =
+        async |delivery: DeliveryId| store.dead_before(SUBSCRIPTION, "a", delivery).await.unwrap();
+    assert_eq!(before(first.1).await, None);
+    assert_eq!(before(last.1).await, Some(first));
+    assert_eq!(store.dead_before(ResourceId(1), "a", last.1).await.unwrap(), None);
+    assert_eq!(store.dead_before(SUBSCRIPTION, "c", last.1).await.unwrap(), None);
+
     for (filter, found) in cases {
         let expected: Vec<_> = found.iter().map(|&index| letters[index].clone()).collect();
         let all = store.messages(filter.clone(), MessageId(0), 9).await.unwrap();

@@ -187,7 +187,8 @@ pub async fn an_empty_batch_is_a_barrier(driver: &impl Driver) {
     }
     // Of all that was handed over, in order, though nobody has waited for it yet.
     ground.commit(Batch::new()).await;
-    let found = ground.store.ready_deliveries(SUBSCRIPTION, DeliveryId(0), 99).await.unwrap();
+    let found =
+        ground.store.ready_deliveries(SUBSCRIPTION, DeliveryId(0), 99, 99).await.unwrap().rows;
     assert_eq!(found, rows);
     for answer in join_all(commits).await {
         answer.unwrap();
@@ -224,7 +225,7 @@ pub async fn records_outlive_a_restart(driver: &impl Driver) {
     let store = driver.open().await;
     assert_eq!(store.delivery(row.id).await.unwrap(), Some(row));
     assert_eq!(store.run(run).await.unwrap().unwrap().open, 1);
-    let ready = store.ready_deliveries(SUBSCRIPTION, DeliveryId(0), 9).await.unwrap();
+    let ready = store.ready_deliveries(SUBSCRIPTION, DeliveryId(0), 9, 99).await.unwrap().rows;
     assert_eq!(ready.len(), 1);
     super::assert_sound(&*store).await;
 }

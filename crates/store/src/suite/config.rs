@@ -7,7 +7,8 @@ use stepbus_model::ResourceId;
 use super::Driver;
 use super::ground::at;
 use crate::{
-    AuditRow, Batch, ClaimRow, DefinitionRow, KeyRow, ResourceKind, ResourceRow, StoreError,
+    AuditRow, Batch, ClaimRow, DefinitionRow, KeyRow, PauseRow, ResourceKind, ResourceRow,
+    StoreError,
 };
 
 fn resource(id: u64, version: u32) -> ResourceRow {
@@ -151,4 +152,28 @@ pub async fn audit_rows_come_newest_first(driver: &impl Driver) {
     let older = store.audit_rows(Some(newest[1].0), 10).await.unwrap();
     let older: Vec<_> = older.into_iter().map(|(_, row)| row).collect();
     assert_eq!(older, [row(2), row(1), row(0)]);
+}
+
+pub async fn pauses_stand_until_they_are_lifted(driver: &impl Driver) {
+    let row = |resource: u64, reason: &str| PauseRow {
+        resource: ResourceId(resource),
+        at: at(5),
+        who: "operator".into(),
+        reason: reason.into(),
+    };
+    let store = driver.open().await;
+    assert_eq!(store.pauses().await.unwrap(), []);
+    let mut batch = Batch::new();
+    for row in [row(12, "ä"), row(11, ""), row(12, "again")] {
+        batch.pause(row);
+    }
+    store.commit(batch).await.unwrap();
+    drop(store);
+    let store = driver.open().await;
+    assert_eq!(store.pauses().await.unwrap(), [row(11, ""), row(12, "again")]);
+    let mut batch = Batch::new();
+    batch.unpause(ResourceId(11));
+    batch.unpause(ResourceId(99));
+    store.commit(batch).await.unwrap();
+    assert_eq!(store.pauses().await.unwrap(), [row(12, "again")]);
 }

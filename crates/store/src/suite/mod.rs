@@ -40,6 +40,7 @@ macro_rules! conformance {
             keys_are_replaced
             claims_hold_until_they_expire
             audit_rows_come_newest_first
+            pauses_stand_until_they_are_lifted
             events_are_listed_by_bus
             deliveries_are_listed_by_what_they_wait_for
             lanes_show_their_first_delivery

@@ -1,3 +1,4 @@
+mod holds;
 mod letters;
 mod order;
 mod payload;

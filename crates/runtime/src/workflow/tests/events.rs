@@ -153,3 +153,37 @@ async fn children_publish_once_over_restarts() {
         running.expect_sound().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_subscription_starts_its_workflow_later_and_in_order() {
+    let mut world = announcing("catalog").await;
+    world.starts("product", "announce");
+    let rule = world.declared.subscriptions.last_mut().unwrap();
+    rule.key = Some(json!("{% $event.detail.sku %}"));
+    rule.order = crate::Order::Fifo;
+    let running = world.open().await;
+    let subscription =
+        running.engine.catalogue().subscription_named("product-announce").unwrap().id;
+    running.engine.pause(subscription, "tester", "").await.unwrap();
+    running.publish_details((0..10).map(|n| json!({ "sku": "P", "n": n }))).await;
+    assert_eq!(running.events_of("made").await, 0);
+    running.stop().await;
+
+    let running = world.open().await;
+    running.publish_details((10..15).map(|n| json!({ "sku": "P", "n": n }))).await;
+    running.engine.unpause(subscription, "tester").await.unwrap();
+    for n in 15..40 {
+        running.publish_details([json!({ "sku": "P", "n": n })]).await;
+    }
+    running.quiet().await;
+    assert_eq!(running.events_of("made").await, 40);
+    let executions =
+        running.engine.executions(ExecutionFilter::default(), None, 100).await.unwrap();
+    let mut begun = Vec::new();
+    for view in executions.iter().rev() {
+        let view = running.engine.execution(view.id).await.unwrap().unwrap();
+        begun.push(view.input.unwrap()["n"].as_u64().unwrap());
+    }
+    assert_eq!(begun, (0..40).collect::<Vec<_>>());
+    running.expect_sound().await;
+}

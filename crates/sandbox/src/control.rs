@@ -19,6 +19,7 @@ use crate::mdm::table::{Database, Record};
 use crate::targets::crm::Crm;
 use crate::targets::erp::Erp;
 use crate::targets::shop::Shop;
+use crate::targets::sink::Sink;
 use crate::usage;
 
 const PARTICULARS: usize = 20;
@@ -29,6 +30,7 @@ pub(crate) struct Control {
     pub(crate) crm: Arc<Crm>,
     pub(crate) erp: Arc<Erp>,
     pub(crate) shop: Arc<Shop>,
+    pub(crate) sink: Arc<Sink>,
 }
 
 type Answer = Result<Value, String>;
@@ -88,6 +90,7 @@ impl Control {
         let parts: Vec<&str> = path.split('/').collect();
         match (&request.method, parts.as_slice()) {
             (&Method::GET, ["verify"]) => Some(self.verify(request)),
+            (&Method::GET, ["sink"]) => Some(Ok(self.sink.report())),
             (&Method::GET, ["stats"]) => Some(Ok(self.stats())),
             (&Method::GET, ["expected", id]) => Some(Ok(self.expected(id))),
             (&Method::POST, ["reset"]) => Some(Ok(self.reset())),
@@ -112,6 +115,7 @@ impl Control {
             "crm" => &self.crm.misbehaviour,
             "erp" => &self.erp.misbehaviour,
             "shop" => &self.shop.misbehaviour,
+            "sink" => &self.sink.misbehaviour,
             _ => return None,
         };
         match what {
@@ -121,15 +125,17 @@ impl Control {
                 misbehaviour.up();
                 Some(Ok(json!({ "down": false })))
             }
-            "credentials" => Some(parsed::<Credentials>(request).map(|Credentials { secret }| {
-                match target {
-                    "mdm" => self.mdm.set_password(&secret),
-                    "crm" => self.crm.set_secret(&secret),
-                    "erp" => self.erp.set_secret(&secret),
-                    _ => self.shop.set_secret(&secret),
-                }
-                json!({ "changed": true })
-            })),
+            "credentials" if target != "sink" => {
+                Some(parsed::<Credentials>(request).map(|Credentials { secret }| {
+                    match target {
+                        "mdm" => self.mdm.set_password(&secret),
+                        "crm" => self.crm.set_secret(&secret),
+                        "erp" => self.erp.set_secret(&secret),
+                        _ => self.shop.set_secret(&secret),
+                    }
+                    json!({ "changed": true })
+                }))
+            }
             _ => None,
         }
     }
@@ -172,8 +178,11 @@ impl Control {
         let crm = of(self.crm.counts.report(), &self.crm.misbehaviour);
         let erp = of(self.erp.counts.report(), &self.erp.misbehaviour);
         let shop = of(self.shop.counts.report(), &self.shop.misbehaviour);
-        let requests: u64 =
-            [&mdm, &crm, &erp, &shop].iter().filter_map(|part| part["requests"].as_u64()).sum();
+        let sink = of(self.sink.counts.report(), &self.sink.misbehaviour);
+        let requests: u64 = [&mdm, &crm, &erp, &shop, &sink]
+            .iter()
+            .filter_map(|part| part["requests"].as_u64())
+            .sum();
         json!({
             "requests": requests,
             "cpu_seconds": usage::cpu_seconds(),
@@ -182,6 +191,7 @@ impl Control {
             "crm": crm,
             "erp": erp,
             "shop": shop,
+            "sink": sink,
         })
     }
 
@@ -203,11 +213,13 @@ impl Control {
         self.crm.forget();
         self.erp.forget();
         self.shop.forget();
+        self.sink.forget();
         for misbehaviour in [
             &self.mdm.misbehaviour,
             &self.crm.misbehaviour,
             &self.erp.misbehaviour,
             &self.shop.misbehaviour,
+            &self.sink.misbehaviour,
         ] {
             misbehaviour.forget_counts();
         }

@@ -35,9 +35,11 @@ pub(crate) enum Fault {
     Unauthorized,
     /// A passing business error inside a 200.
     Busy,
+    /// Never answered, nor applied: the caller gives up at some time.
+    Stalled,
 }
 
-pub(crate) const FAULTS: [(Fault, &str); 13] = [
+pub(crate) const FAULTS: [(Fault, &str); 14] = [
     (Fault::Throttled, "429"),
     (Fault::ThrottledRetryAfter, "429_retry_after"),
     (Fault::ThrottledRetryAfterZero, "429_retry_after_0"),
@@ -51,6 +53,7 @@ pub(crate) const FAULTS: [(Fault, &str); 13] = [
     (Fault::Truncated, "truncated"),
     (Fault::Unauthorized, "401"),
     (Fault::Busy, "busy"),
+    (Fault::Stalled, "stalled"),
 ];
 
 impl Fault {
@@ -113,6 +116,18 @@ pub(crate) const ERP_MIX: Mix = &[
     (Fault::AppliedThrottled, 1.0),
     (Fault::AppliedReset, 0.5),
     (Fault::Busy, 1.0),
+];
+
+pub(crate) const SINK_MIX: Mix = &[
+    (Fault::Throttled, 1.0),
+    (Fault::ThrottledRetryAfterZero, 1.0),
+    (Fault::ServerError, 1.5),
+    (Fault::Unavailable, 1.5),
+    (Fault::Slow, 1.0),
+    (Fault::Reset, 1.5),
+    (Fault::AppliedThrottled, 1.0),
+    (Fault::AppliedReset, 0.5),
+    (Fault::Stalled, 0.5),
 ];
 
 const DOWN_UNTIL_TOLD: i64 = i64::MAX;

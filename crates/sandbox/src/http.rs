@@ -121,6 +121,11 @@ pub(crate) trait Service: Send + Sync + 'static {
         true
     }
 
+    /// How long this request is to wait for its answer.
+    fn delay(&self, _request: &Request) -> Option<Duration> {
+        None
+    }
+
     /// A reply of this stand-in's own making for a fault only it knows.
     fn own_fault(&self, _request: &Request, _fault: Fault) -> Option<Reply> {
         None
@@ -209,6 +214,9 @@ async fn handle(
         return down
             .then(|| Reply::text(StatusCode::SERVICE_UNAVAILABLE, "down for maintenance\n"));
     }
+    if let Some(delay) = service.delay(&request) {
+        tokio::time::sleep(delay).await;
+    }
     match misbehaviour.draw().filter(|fault| service.can_have(&request, *fault)) {
         None => Some(service.answer(&request)),
         Some(fault) => {
@@ -243,6 +251,7 @@ async fn misbehave(
             tokio::time::sleep(misbehaviour.slow()).await;
             Some(service.answer(request))
         }
+        Fault::Stalled => std::future::pending().await,
         Fault::Reset => None,
         Fault::AppliedThrottled => {
             service.answer(request);

@@ -36,7 +36,7 @@ pub use crate::record::Recorded;
 
 use crate::catalog::Catalog;
 use crate::control::Control;
-use crate::faults::{CRM_MIX, ERP_MIX, MDM_MIX, Misbehaviour, Mix, SHOP_MIX};
+use crate::faults::{CRM_MIX, ERP_MIX, MDM_MIX, Misbehaviour, Mix, SHOP_MIX, SINK_MIX};
 use crate::http::{Service, serve};
 use crate::mdm::Mdm;
 use crate::mdm::table::Database;
@@ -45,6 +45,7 @@ use crate::record::Recorder;
 use crate::targets::crm::Crm;
 use crate::targets::erp::Erp;
 use crate::targets::shop::Shop;
+use crate::targets::sink::Sink;
 
 /// Products of a catalogue that is made and not told how many.
 const PRODUCTS: usize = 5_000;
@@ -58,6 +59,8 @@ pub struct Addresses {
     pub erp: String,
     pub shop: String,
     pub control: String,
+    /// A plain target for anything, under any name.
+    pub sink: String,
     pub container: String,
     pub mdm_user: String,
     pub mdm_password: String,
@@ -73,7 +76,7 @@ pub struct Addresses {
 impl Addresses {
     /// The environment variables of `examples/product-sync`.
     #[must_use]
-    pub fn environment(&self) -> [(&'static str, &str); 12] {
+    pub fn environment(&self) -> [(&'static str, &str); 13] {
         [
             ("MDM_URL", &self.mdm),
             ("MDM_USER", &self.mdm_user),
@@ -87,6 +90,7 @@ impl Addresses {
             ("SHOP_URL", &self.shop),
             ("SHOP_USER", &self.shop_user),
             ("SHOP_PASSWORD", &self.shop_password),
+            ("SINK_URL", &self.sink),
         ]
     }
 }
@@ -118,7 +122,7 @@ pub async fn start(options: &Options) -> anyhow::Result<Addresses> {
     let database = Database::new(&catalog(options)?.records)?;
     let products = database.table(mdm::schema::PRODUCT).rows.len();
     let mut listeners = Vec::new();
-    for offset in 0..5 {
+    for offset in 0..6 {
         listeners.push(listen(options.port, offset).await?);
     }
     let mut addresses = addresses(options, products, &listeners)?;
@@ -153,7 +157,7 @@ fn catalog(options: &Options) -> anyhow::Result<Catalog> {
 async fn listen(port: u16, offset: u16) -> anyhow::Result<TcpListener> {
     let port = match port {
         0 => 0,
-        port => port.checked_add(offset).context("--port leaves no room for five ports")?,
+        port => port.checked_add(offset).context("--port leaves no room for six ports")?,
     };
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .await
@@ -176,6 +180,7 @@ fn addresses(
         erp: url(2)?,
         shop: url(3)?,
         control: format!("{}/control", url(4)?),
+        sink: url(5)?,
         container: options.container.clone(),
         mdm_user: "stepbus".to_owned(),
         mdm_password: secret(1),
@@ -192,7 +197,7 @@ fn stand_ins(
     options: &Options,
     addresses: &Addresses,
     database: Database,
-) -> [Arc<dyn Service>; 5] {
+) -> [Arc<dyn Service>; 6] {
     let misbehaviour = |mix_of: Mix, number: u64| {
         let slow = Duration::from_millis(options.slow_ms);
         let misbehaviour = Misbehaviour::new(mix_of, mix(options.seed ^ mix(number)), slow);
@@ -220,13 +225,15 @@ fn stand_ins(
         &addresses.shop_password,
         misbehaviour(SHOP_MIX, 4),
     ));
+    let sink = Arc::new(Sink::new(misbehaviour(SINK_MIX, 5)));
     let control = Arc::new(Control {
         mdm: Arc::clone(&mdm),
         crm: Arc::clone(&crm),
         erp: Arc::clone(&erp),
         shop: Arc::clone(&shop),
+        sink: Arc::clone(&sink),
     });
-    [mdm, crm, erp, shop, control]
+    [mdm, crm, erp, shop, control, sink]
 }
 
 #[expect(clippy::print_stdout, reason = "who starts a sandbox reads this line")]

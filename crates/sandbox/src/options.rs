@@ -41,7 +41,8 @@ pub struct Options {
     #[arg(long, value_name = "NAME", default_value = "$ExplicitProjection$")]
     pub wrapper: String,
 
-    /// Port of the MDM; the others have the following ones, in the order crm, erp, shop, control.
+    /// Port of the MDM; the others have the following ones, in the order crm, erp, shop, control,
+    /// sink.
     /// 0 takes free ones.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     pub port: u16,

@@ -9,6 +9,7 @@
 mod bench;
 #[cfg(feature = "workshop")]
 mod conformance;
+mod soak;
 mod test;
 mod tidy;
 #[cfg(not(feature = "workshop"))]
@@ -29,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Install what is missing and run every test.
     Test(test::Arguments),
+    /// Many events towards targets that misbehave, with the process killed again and again.
+    Soak(soak::Arguments),
     /// Check the rules of the house: arrows, lengths, guards.
     Tidy,
     /// Run recorded cases: files or folders of JSON lines.
@@ -51,6 +54,7 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Tidy => tidy::run(),
         #[cfg(feature = "workshop")]
         Command::Conformance(arguments) => conformance::run(&arguments),

@@ -1,8 +1,9 @@
-//! Three targets that differ as real ones do.
+//! Three targets that differ as real ones do, and a plain one that watches the order.
 
 pub(crate) mod crm;
 pub(crate) mod erp;
 pub(crate) mod shop;
+pub(crate) mod sink;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

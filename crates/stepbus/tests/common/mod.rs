@@ -149,6 +149,14 @@ impl Server {
         runs.as_array().map(Vec::len)
     }
 
+    /// What the process has in memory now.
+    pub(crate) fn resident_mib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()));
+        let status = status.expect("Linux tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
     pub(crate) fn get(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.operators);
         ureq::get(&url).call().unwrap().body_mut().read_json().unwrap()

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use stepbus_expr::Env;
 
 use crate::chance::{Point, seed};
 use crate::definition::model::{Kind, State};
 use crate::expression::{Frame, LazyContext, Variable};
 use crate::fault::Fault;
-use crate::io::{Failure, ItemBatcher, MapScope};
+use crate::interpreter::of_map_run;
+use crate::io::{Failure, ItemBatcher, MapItem, MapScope};
 
 /// How many children have ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,11 +65,10 @@ pub(crate) fn map_run_arn(state_machine_arn: &str, label: &str, uuid: &str) -> S
 pub(crate) fn distributed_item_input(
     state: &State,
     scope: &MapScope,
-    index: u64,
-    item: &Arc<Value>,
+    item: &MapItem,
 ) -> Result<Arc<Value>, Failure> {
-    let Kind::Map(map) = &state.kind else { return Ok(Arc::clone(item)) };
-    let Some(selector) = &map.item_selector else { return Ok(Arc::clone(item)) };
+    let Kind::Map(map) = &state.kind else { return Ok(Arc::clone(&item.value)) };
+    let Some(selector) = &map.item_selector else { return Ok(Arc::clone(&item.value)) };
     let variables: Vec<Variable> = scope
         .variables
         .as_object()
@@ -80,13 +80,12 @@ pub(crate) fn distributed_item_input(
     let build = |_whole: bool| {
         let mut context = (*scope.context).clone();
         if let Some(object) = context.as_object_mut() {
-            let item = json!({ "Item": { "Index": index, "Value": &**item } });
-            object.insert("Map".to_owned(), item);
+            object.insert("Map".to_owned(), of_map_run(item));
         }
         context
     };
     let lazy = LazyContext::new(&build);
-    let env = Env { now: scope.at, seed: seed(scope.seed, 0, 0, Point::Item(index)) };
+    let env = Env { now: scope.at, seed: seed(scope.seed, 0, 0, Point::Item(item.index)) };
     let frame = Frame::new(env, &scope.input, &variables, &lazy, usize::MAX);
     selector.eval("ItemSelector", &frame).map_err(|fault: Fault| fault.failure)
 }

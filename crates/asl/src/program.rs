@@ -8,7 +8,7 @@ use stepbus_document::Document;
 use crate::definition::model::{Kind, Processor, State, StateId};
 use crate::definition::{self, Parsed};
 use crate::diagnostic::Diagnostic;
-use crate::io::{Failure, MapScope, WorkflowType};
+use crate::io::{Failure, MapItem, MapScope, WorkflowType};
 use crate::map;
 
 /// A definition ready to run. Put it in an [`Arc`] and share it.
@@ -75,12 +75,11 @@ impl Program {
         &self,
         state_path: &str,
         scope: &MapScope,
-        index: u64,
-        item: &Arc<Value>,
+        item: &MapItem,
     ) -> Result<Arc<Value>, Failure> {
         match self.states.iter().find(|state| state.pointer == state_path) {
-            Some(state) => map::distributed_item_input(state, scope, index, item),
-            None => Ok(Arc::clone(item)),
+            Some(state) => map::distributed_item_input(state, scope, item),
+            None => Ok(Arc::clone(&item.value)),
         }
     }
 

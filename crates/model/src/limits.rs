@@ -45,6 +45,8 @@ pub struct Limits {
     pub map_concurrency: usize,
     /// Items of one page of a map run.
     pub map_page_items: usize,
+    /// Pages of a map run that are read ahead of its children.
+    pub map_pages_ahead: usize,
     /// Bytes of one page of a map run.
     pub map_page_bytes: usize,
     /// Items of one map run that come from an ItemReader. AWS: 100,000,000.
@@ -160,6 +162,7 @@ impl Limits {
         listing_window: 10_000,
         object_part_bytes: 8 * 1024 * 1024,
         result_file_bytes: 5 * 1024 * 1024 * 1024,
+        map_pages_ahead: 2,
         connection_concurrency: 64,
         destination_concurrency: 32,
         request_bytes: 1024 * 1024,

@@ -161,10 +161,11 @@ const BOOKS: &[Rule] = &[
     rule(
         "items-match-children",
         "WITH children AS (
-             SELECT map_run, sum(status = 2) AS succeeded, sum(status = 3) AS failed,
-                 sum(status = 4) AS timed_out, sum(status = 5) AS aborted
+             SELECT map_run, sum(items * (status = 2)) AS succeeded,
+                 sum(items * (status = 3)) AS failed, sum(items * (status = 4)) AS timed_out,
+                 sum(items * (status = 5)) AS aborted
              FROM executions WHERE map_run IS NOT NULL GROUP BY map_run),
-         pages AS (SELECT map_run, sum(count) AS total FROM map_pages GROUP BY map_run)
+         pages AS (SELECT map_run, sum(item_count) AS total FROM map_pages GROUP BY map_run)
          SELECT 'map-' || c.map_run, 'total, succeeded, failed, timed_out, aborted are '
              || c.total || ', ' || c.succeeded || ', ' || c.failed || ', ' || c.timed_out || ', '
              || c.aborted || ', its pages and children say ' || ifnull(p.total, 0) || ', '

@@ -205,6 +205,10 @@ pub enum Change {
     DeleteSnapshot(ExecutionId),
     InsertMapRun(MapRunRow),
     InsertMapPage(MapPageRow),
+    PinMapSource {
+        id: MapRunId,
+        version: String,
+    },
     EndMapRun(MapRunEnd),
     /// Fails the whole batch with `Conflict` while an unexpired claim holds the key.
     Claim {
@@ -540,9 +544,14 @@ impl Batch {
     pub fn add_map_page(&mut self, row: MapPageRow) {
         self.count_items(
             row.map_run,
-            ItemCounts { total: i64::from(row.count), ..ItemCounts::default() },
+            ItemCounts { total: i64::from(row.item_count), ..ItemCounts::default() },
         );
         self.changes.push(Change::InsertMapPage(row));
+    }
+
+    /// From now on the items come from this version of their source.
+    pub fn pin_map_source(&mut self, id: MapRunId, version: String) {
+        self.changes.push(Change::PinMapSource { id, version });
     }
 
     /// Items that end without a child of their own, as when a map run is stopped.
@@ -575,14 +584,11 @@ impl Batch {
 
     fn count_child_end(&mut self, row: &ExecutionRow, status: ExecutionStatus) {
         let Some((map_run, _)) = row.item else { return };
-        let one = ItemCounts::default();
-        let delta = match status {
+        let mut delta = ItemCounts::default();
+        match status {
             ExecutionStatus::Running => return,
-            ExecutionStatus::Succeeded => ItemCounts { succeeded: 1, ..one },
-            ExecutionStatus::Failed => ItemCounts { failed: 1, ..one },
-            ExecutionStatus::TimedOut => ItemCounts { timed_out: 1, ..one },
-            ExecutionStatus::Aborted => ItemCounts { aborted: 1, ..one },
-        };
+            ended => *delta.column(ended) += i64::from(row.items),
+        }
         self.count_items(map_run, delta);
     }
 

@@ -286,6 +286,8 @@ pub struct ExecutionRow {
     pub hops: u16,
     /// The map run and item index it is a child of.
     pub item: Option<(MapRunId, u64)>,
+    /// How many items a map's child takes: more than one when they come in batches.
+    pub items: u32,
     pub status: ExecutionStatus,
     /// Put out of memory: it waits, and there is nothing to do for it at start-up.
     pub idle: bool,
@@ -345,6 +347,16 @@ impl ItemCounts {
     pub fn ended(&self) -> i64 {
         self.succeeded + self.failed + self.timed_out + self.aborted
     }
+
+    /// How many of its items ended so. Running ones count as failed for whoever asks for an end.
+    pub fn column(&mut self, status: ExecutionStatus) -> &mut i64 {
+        match status {
+            ExecutionStatus::Succeeded => &mut self.succeeded,
+            ExecutionStatus::Failed | ExecutionStatus::Running => &mut self.failed,
+            ExecutionStatus::TimedOut => &mut self.timed_out,
+            ExecutionStatus::Aborted => &mut self.aborted,
+        }
+    }
 }
 
 /// A distributed map.
@@ -361,6 +373,8 @@ pub struct MapRunRow {
     pub counts: ItemCounts,
     /// Everything that is needed to start children, as JSON.
     pub spec: Bytes,
+    /// The version of the items' source, where it has one: every page comes from it.
+    pub source_version: Option<String>,
     pub error: Option<String>,
     pub error_cause: Option<String>,
 }
@@ -370,9 +384,12 @@ pub struct MapRunRow {
 pub struct MapPageRow {
     pub map_run: MapRunId,
     pub page: u64,
+    /// The first of its children, and how many there are.
     pub first_index: u64,
     pub count: u32,
-    /// A JSON array.
+    /// Items of all of them: more than children when they come in batches.
+    pub item_count: u32,
+    /// JSON; the runtime knows its form.
     pub items: Bytes,
     /// Where reading goes on; none on the last page.
     pub next_token: Option<String>,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::chance::task_token;
 use crate::definition::model::{Kind, Service, State};
 use crate::execution::Execution;
-use crate::io::{Integration, TaskId, WorkflowType};
+use crate::io::{Integration, MapItem, TaskId, WorkflowType};
 use crate::program::Program;
 use crate::thread::{Activity, Fork, Thread};
 
@@ -89,16 +89,21 @@ fn map_part(execution: &Execution, thread: &Thread, item: Option<&Item<'_>>) -> 
         }
         parent = thread.parent;
     }
-    let item = execution.start.map_item.as_ref()?;
+    execution.start.map_item.as_ref().map(of_map_run)
+}
+
+/// `Map` of the context object for an item of a map run.
+pub(crate) fn of_map_run(item: &MapItem) -> Value {
     let mut object = map_item(item.index, &item.value);
-    let members = object["Item"].as_object_mut()?;
-    if let Some(key) = &item.key {
-        members.insert("Key".into(), Value::from(key.as_str()));
+    if let Some(members) = object["Item"].as_object_mut() {
+        if let Some(key) = &item.key {
+            members.insert("Key".into(), Value::from(key.as_str()));
+        }
+        if let Some(source) = &item.source {
+            members.insert("Source".into(), Value::from(source.as_str()));
+        }
     }
-    if let Some(source) = &item.source {
-        members.insert("Source".into(), Value::from(source.as_str()));
-    }
-    Some(object)
+    object
 }
 
 fn iteration_item(fork: &Fork, index: u32) -> Option<&Value> {

@@ -27,6 +27,7 @@ use crate::io::{Command, Failure, Outcome};
 use crate::program::Program;
 use crate::thread::{Activity, Thread, ThreadId};
 
+pub(crate) use context::of_map_run;
 pub(crate) use data::check_array;
 pub(crate) use single::{Inspection, STATE_NAME, Visited};
 pub(crate) use task::task_command;

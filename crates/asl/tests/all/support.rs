@@ -157,14 +157,14 @@ fn map_run(program: &Program, spec: &MapRunSpec, answers: &mut Answers) -> MapRu
     let mut counts = map::MapCounts { total: items.len() as u64, failed: 0 };
     let mut outputs = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
-        let (index, item) = (index as u64, Arc::new(item));
-        let input = program.map_item_input(&spec.state_path, &spec.scope, index, &item);
+        let index = index as u64;
+        let item = MapItem { index, value: Arc::new(item), key: None, source: None };
+        let input = program.map_item_input(&spec.state_path, &spec.scope, &item);
         let input = match input {
             Ok(input) => input,
             Err(failure) => return MapRunOutcome::Failed(failure),
         };
-        let map_item = Some(MapItem { index, value: item, key: None, source: None });
-        let start = Start { map_item, ..start((*input).clone()) };
+        let start = Start { map_item: Some(item), ..start((*input).clone()) };
         match run(&processor, start, answers).outcome {
             Some(Outcome::Succeeded(output)) => outputs.push((*output).clone()),
             _ => counts.failed += 1,

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use stepbus_asl::map::batch_input;
 use stepbus_asl::{Bounds, Failure, MapItem, MapRunSpec, Program, SEMANTICS, Start};
 use stepbus_model::{ExecutionId, MapRunId, RunId, arn};
 use stepbus_store::{
@@ -12,8 +13,11 @@ use stepbus_store::{
 };
 
 use super::driver::{Driver, Fate};
+use super::items::source_name;
 use super::kind;
 use super::map_run::Parent;
+use super::pages::{Member, Unit};
+use super::results::ChildResult;
 use super::roll::{Presence, Roll};
 use crate::engine::Engine;
 
@@ -24,7 +28,8 @@ pub(super) struct Family {
     parent: ExecutionRow,
     program: Arc<Program>,
     processor: Arc<Program>,
-    spec: MapRunSpec,
+    spec: Arc<MapRunSpec>,
+    source: String,
     state_machine_arn: Arc<str>,
     state_machine_name: Arc<str>,
     bounds: Bounds,
@@ -35,7 +40,7 @@ impl Family {
         engine: &Engine,
         map_run: MapRunId,
         parent: &Parent,
-        spec: &MapRunSpec,
+        spec: &Arc<MapRunSpec>,
         processor: Arc<Program>,
     ) -> Family {
         let catalogue = engine.catalogue();
@@ -48,6 +53,7 @@ impl Family {
             program: parent.program.clone(),
             processor,
             spec: spec.clone(),
+            source: source_name(spec),
             state_machine_arn: arn::state_machine(&name).into(),
             state_machine_name: name.into(),
             bounds: Bounds::from(&engine.limits),
@@ -55,45 +61,92 @@ impl Family {
     }
 
     /// What the child for an item, or for a batch of items, begins with.
-    pub(super) fn input(&self, index: u64, item: &Arc<Value>) -> Result<Arc<Value>, Failure> {
-        let select = |index: u64, item: &Arc<Value>| {
-            self.program.map_item_input(&self.spec.state_path, &self.spec.scope, index, item)
-        };
-        let Some(batcher) = &self.spec.batcher else { return select(index, item) };
-        let first = item["first"].as_u64().unwrap_or(0);
-        let members = item["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let selected: Result<Vec<Arc<Value>>, Failure> = (first..)
-            .zip(members)
-            .map(|(index, item)| select(index, &Arc::new(item.clone())))
-            .collect();
-        let mut input = json!({ "Items": selected? });
-        if let Some(batch_input) = &batcher.batch_input {
-            input["BatchInput"] = batch_input.clone();
+    pub(super) fn input(&self, unit: &Unit) -> Result<Arc<Value>, Failure> {
+        let mut selected = (unit.first..).zip(&unit.members).map(|(index, member)| {
+            let item = self.map_item(index, member);
+            self.program.map_item_input(&self.spec.state_path, &self.spec.scope, &item)
+        });
+        match &self.spec.batcher {
+            None => selected.next().unwrap_or_else(|| Ok(Arc::new(Value::Null))),
+            Some(batcher) => {
+                let items = selected.map(|item| item.map(Arc::unwrap_or_clone));
+                let items = items.collect::<Result<Vec<Value>, Failure>>()?;
+                Ok(Arc::new(batch_input(items, batcher)))
+            }
         }
-        Ok(Arc::new(input))
+    }
+
+    fn map_item(&self, index: u64, member: &Member) -> MapItem {
+        MapItem {
+            index,
+            value: member.value.clone(),
+            key: member.key.clone(),
+            source: Some(self.source.clone()),
+        }
+    }
+
+    /// `Map.Item` as the child sees it: its item, or of a batch the whole input.
+    fn own_item(&self, unit: &Unit, input: &Arc<Value>) -> MapItem {
+        match (&self.spec.batcher, unit.members.first()) {
+            (None, Some(member)) => self.map_item(unit.index, member),
+            _ => {
+                let member = Member { key: None, value: input.clone() };
+                self.map_item(unit.index, &member)
+            }
+        }
+    }
+
+    /// The name of a child: by map run and item, so an EXPRESS child that starts again after a
+    /// crash is, to the outside, the same one.
+    pub(super) fn name(&self, engine: &Engine, index: u64) -> String {
+        engine.derived_name(&format!("{}/{index}", self.map_run)).to_string()
+    }
+
+    pub(super) fn arn(&self, name: &str) -> String {
+        arn::execution(&self.state_machine_name, name)
+    }
+
+    /// The child of that number as a sink is told of it.
+    pub(super) fn result(
+        &self,
+        engine: &Engine,
+        index: u64,
+        row: Option<ExecutionRow>,
+    ) -> ChildResult {
+        let name = row.as_ref().map_or_else(|| self.name(engine, index), |row| row.name.clone());
+        let mut result = ChildResult {
+            index,
+            arn: self.arn(&name),
+            name,
+            state_machine_arn: self.state_machine_arn.clone(),
+            ..ChildResult::default()
+        };
+        if let Some(row) = row {
+            result.status = Some(row.status);
+            result.started = Some(row.started);
+            result.ended = row.ended;
+            result.output = row.output;
+            result.error = row.error;
+            result.error_cause = row.error_cause;
+        }
+        result
     }
 
     fn launch(&self, engine: &Engine, new: New) -> (ExecutionRow, Start) {
-        let New { index, item, input } = new;
-        // Named by map run and item, so an EXPRESS child that starts again after a crash is,
-        // to the outside, the same one.
-        let identity = format!("{}/{index}", self.map_run);
-        let name = engine.derived_name(&identity).to_string();
+        let New { unit, input } = new;
+        let index = unit.index;
+        let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
+        let name = self.name(engine, index);
         let start = Start {
+            map_item: Some(self.own_item(&unit, &input)),
             input,
-            execution_arn: arn::execution(&self.state_machine_name, &name).into(),
+            execution_arn: self.arn(&name).into(),
             execution_name: name.as_str().into(),
             state_machine_arn: self.state_machine_arn.clone(),
             state_machine_name: self.state_machine_name.clone(),
             role_arn: None,
-            seed: engine.seed(&identity),
+            seed: engine.seed(&format!("{}/{index}", self.map_run)),
             workflow_type: self.spec.execution_type,
-            map_item: Some(MapItem {
-                index,
-                value: item,
-                key: None,
-                source: Some("STATE_DATA".to_owned()),
-            }),
             bounds: self.bounds,
         };
         let row = ExecutionRow {
@@ -106,6 +159,7 @@ impl Family {
             cause: Cause::MapRun(self.map_run),
             hops: self.parent.hops,
             item: Some((self.map_run, index)),
+            items,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,
@@ -123,33 +177,8 @@ impl Family {
 
 /// A child that is to begin.
 pub(super) struct New {
-    pub index: u64,
-    pub item: Arc<Value>,
+    pub unit: Unit,
     pub input: Arc<Value>,
-}
-
-/// The items of a map run: those of the state, or batches of them.
-pub(super) fn items_of(items: &Value, spec: &MapRunSpec) -> Vec<Value> {
-    let members = items.as_array().map(Vec::as_slice).unwrap_or_default();
-    let Some(batcher) = &spec.batcher else { return members.to_vec() };
-    let most = |bound: u64| if bound == 0 { u64::MAX } else { bound };
-    let (most_items, most_bytes) =
-        (most(batcher.max_items_per_batch), most(batcher.max_input_bytes_per_batch));
-    let mut batches = Vec::new();
-    let (mut batch, mut bytes, mut first) = (Vec::new(), 0, 0);
-    for (index, item) in members.iter().enumerate() {
-        let size = item.to_string().len() as u64 + 1;
-        if !batch.is_empty() && (batch.len() as u64 >= most_items || bytes + size > most_bytes) {
-            batches.push(json!({ "first": first, "items": std::mem::take(&mut batch) }));
-            (bytes, first) = (0, index);
-        }
-        bytes += size;
-        batch.push(item.clone());
-    }
-    if !batch.is_empty() {
-        batches.push(json!({ "first": first, "items": batch }));
-    }
-    batches
 }
 
 /// Runs the child of an item to its end.
@@ -195,17 +224,17 @@ pub(super) async fn abort_remaining(
     let Some(row) = engine.store.map_run(map_run).await? else { return Ok(()) };
     let total = u64::try_from(row.counts.total).unwrap_or(0);
     let step = engine.limits.page_rows as u64;
-    let mut running = HashSet::new();
+    let (mut running, mut items) = (HashSet::new(), 0);
     for from in (0..total).step_by(usize::try_from(step).unwrap_or(1)) {
         for child in engine.store.map_children(map_run, from, from + step).await? {
             if child.status == ExecutionStatus::Running {
                 running.insert(child.id);
+                items += i64::from(child.items);
                 batch.end_execution(&child, aborted(engine));
             }
         }
     }
-    let never_began =
-        row.counts.total - row.counts.ended() - i64::try_from(running.len()).unwrap_or(0);
+    let never_began = row.counts.total - row.counts.ended() - items;
     batch.count_items(map_run, ItemCounts { aborted: never_began, ..ItemCounts::default() });
     for inner in engine.store.map_runs_of_run(row.run).await? {
         if inner.status == MapRunStatus::Running && running.contains(&inner.execution) {

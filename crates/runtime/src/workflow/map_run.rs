@@ -1,6 +1,5 @@
 //! A distributed map: pages of items are committed first, then a bounded window of children runs.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,13 +9,16 @@ use stepbus_asl::map::{MapCounts, exceeds_tolerance, tolerance_exceeded};
 use stepbus_asl::{Failure, Input, MapRunOutcome, MapRunSpec, MapSource, Program};
 use stepbus_model::{MapRunId, crash};
 use stepbus_store::{
-    Batch, ExecutionRow, ExecutionStatus, ItemCounts, MapPageRow, MapRunEnd, MapRunRow,
-    MapRunStatus, StoreError,
+    Batch, ExecutionRow, ExecutionStatus, ItemCounts, MapRunEnd, MapRunRow, MapRunStatus,
+    StoreError,
 };
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::child::{self, Family};
 use super::driver::Arrival;
+use super::pages::{self, Loaded, Pump, Trouble, Unit};
+use super::results;
 use super::roll::{Presence, Roll};
 use crate::engine::Engine;
 
@@ -26,27 +28,21 @@ pub(super) struct Parent {
     pub program: Arc<Program>,
 }
 
-/// Adds the map run and all pages of its items to the batch.
+/// Adds the map run to the batch, and the first page of its items when the state has them.
 pub(super) fn begin(
     engine: &Engine,
     parent: &ExecutionRow,
     spec: &MapRunSpec,
     batch: &mut Batch,
 ) -> Result<MapRunId, Failure> {
-    let items = match &spec.source {
-        MapSource::Items(items) => items.clone(),
-        MapSource::Reader(reader) => {
-            let cause = format!("The ItemReader resource {} is not offered", reader.resource);
-            return Err(Failure::new("States.ItemReaderFailed", cause));
-        }
-    };
-    if let Some(writer) = &spec.result_writer {
-        let resource = writer.resource.as_deref().unwrap_or("none");
-        let cause = format!("The ResultWriter resource {resource} is not offered");
-        return Err(Failure::new("States.ResultWriterFailed", cause));
-    }
     let id = MapRunId(engine.store.next_id());
-    let kept = MapRunSpec { source: MapSource::Items(Arc::new(Value::Null)), ..spec.clone() };
+    // The journal holds the array, or what it is computed from.
+    let source = match &spec.source {
+        MapSource::Items(_) => MapSource::Items(Arc::new(Value::Null)),
+        MapSource::Reader(reader) => MapSource::Reader(reader.clone()),
+    };
+    let kept = MapRunSpec { source, ..spec.clone() };
+    let first = pages::first(id, spec, &engine.limits)?;
     batch.start_map_run(MapRunRow {
         id,
         run: parent.run,
@@ -57,49 +53,15 @@ pub(super) fn begin(
         ended: None,
         counts: ItemCounts::default(),
         spec: Bytes::from(serde_json::to_vec(&kept).unwrap_or_default()),
+        source_version: None,
         error: None,
         error_cause: None,
     });
-    for page in pages(engine, id, &child::items_of(&items, spec)) {
+    if let Some(page) = first {
         batch.add_map_page(page);
+        crash::point("map.before_page");
     }
-    crash::point("map.before_page");
     Ok(id)
-}
-
-fn pages(engine: &Engine, id: MapRunId, items: &[Value]) -> Vec<MapPageRow> {
-    let mut pages = Vec::new();
-    let (mut texts, mut bytes, mut first) = (Vec::new(), 0, 0);
-    for (index, item) in items.iter().enumerate() {
-        let text = item.to_string();
-        let full = texts.len() >= engine.limits.map_page_items
-            || bytes + text.len() > engine.limits.map_page_bytes;
-        if full && !texts.is_empty() {
-            pages.push(page(id, pages.len(), first, &texts));
-            (texts, bytes, first) = (Vec::new(), 0, index);
-        }
-        bytes += text.len();
-        texts.push(text);
-    }
-    if !texts.is_empty() {
-        pages.push(page(id, pages.len(), first, &texts));
-    }
-    let count = pages.len();
-    for (number, page) in pages.iter_mut().enumerate() {
-        page.next_token = (number + 1 < count).then(|| (number + 1).to_string());
-    }
-    pages
-}
-
-fn page(map_run: MapRunId, number: usize, first: usize, texts: &[String]) -> MapPageRow {
-    MapPageRow {
-        map_run,
-        page: number as u64,
-        first_index: first as u64,
-        count: u32::try_from(texts.len()).unwrap_or(u32::MAX),
-        items: Bytes::from(format!("[{}]", texts.join(","))),
-        next_token: None,
-    }
 }
 
 /// Runs the children and gives the outcome, to be committed with the map run's end.
@@ -118,7 +80,7 @@ pub(super) fn run(
         let here = at_work.sign(Some(presence));
         // In a task of its own: many children must not slow the parent's other branches.
         let mut runner = JoinSet::new();
-        let of_runner = engine.clone();
+        let (of_runner, spec) = (engine.clone(), Arc::new(*spec));
         runner.spawn(async move { carry_out(&of_runner, id, &parent, &spec, fresh, &here).await });
         let ended = match runner.join_next().await {
             Some(Ok(ended)) => ended,
@@ -141,7 +103,7 @@ async fn carry_out(
     engine: &Arc<Engine>,
     id: MapRunId,
     parent: &Parent,
-    spec: &MapRunSpec,
+    spec: &Arc<MapRunSpec>,
     mut fresh: bool,
     presence: &Arc<Presence>,
 ) -> Ended {
@@ -202,20 +164,27 @@ async fn give_up(engine: &Engine, id: MapRunId, failure: &Failure) -> Result<End
 
 struct MapRun<'a> {
     engine: &'a Arc<Engine>,
-    id: MapRunId,
+    row: MapRunRow,
     family: Arc<Family>,
-    spec: &'a MapRunSpec,
+    spec: &'a Arc<MapRunSpec>,
     counts: ItemCounts,
-    /// Items of the page that is being started, not started yet.
-    waiting: VecDeque<(u64, Arc<Value>)>,
-    next_page: Option<u64>,
-    /// Children in flight when the process ended, by item; only while the store is caught up with.
-    resumed: HashMap<u64, ExecutionRow>,
-    fresh: bool,
-    children: JoinSet<Result<ExecutionStatus, StoreError>>,
+    /// Items of the pages that came.
+    total: u64,
+    pages: mpsc::Receiver<Result<Loaded, Trouble>>,
+    /// What came of the pages and is not started yet.
+    waiting: Loaded,
+    /// All pages have come.
+    all_here: bool,
+    children: JoinSet<Result<Tally, StoreError>>,
     /// The children at work, with all that works for them.
     roll: Roll,
     presence: &'a Arc<Presence>,
+}
+
+/// What became of a child, and of how many items.
+struct Tally {
+    status: ExecutionStatus,
+    items: i64,
 }
 
 impl<'a> MapRun<'a> {
@@ -223,7 +192,7 @@ impl<'a> MapRun<'a> {
         engine: &'a Arc<Engine>,
         id: MapRunId,
         parent: &Parent,
-        spec: &'a MapRunSpec,
+        spec: &'a Arc<MapRunSpec>,
         fresh: bool,
         presence: &'a Arc<Presence>,
     ) -> Result<MapRun<'a>, StoreError> {
@@ -232,18 +201,35 @@ impl<'a> MapRun<'a> {
         let processor = parent.program.processor(&spec.state_path);
         let processor = processor.ok_or_else(|| StoreError::Gone(spec.state_path.clone()))?;
         let family = Family::new(engine, id, parent, spec, processor);
+        let roll = Roll::default();
+        let (to, pages) = mpsc::channel(engine.limits.map_pages_ahead.max(1));
+        let pump = Pump {
+            engine: engine.clone(),
+            id,
+            spec: spec.clone(),
+            pinned: row.source_version.clone(),
+            fresh,
+        };
+        let here = roll.sign(Some(presence.clone()));
+        tokio::spawn(async move {
+            let _here = here;
+            tokio::select! {
+                () = to.closed() => {}
+                () = pump.run(&to) => {}
+            }
+        });
         Ok(MapRun {
             engine,
-            id,
             family: Arc::new(family),
             spec,
             counts: row.counts,
-            waiting: VecDeque::new(),
-            next_page: Some(0),
-            resumed: HashMap::new(),
-            fresh,
+            total: 0,
+            row,
+            pages,
+            waiting: Loaded::default(),
+            all_here: false,
             children: JoinSet::new(),
-            roll: Roll::default(),
+            roll,
             presence,
         })
     }
@@ -260,33 +246,44 @@ impl<'a> MapRun<'a> {
         let window = self.window();
         loop {
             while self.children.len() < window {
-                let Some((index, item)) = self.next_item().await? else { break };
-                if let Err(failure) = self.start(index, item) {
+                let Some(unit) = self.waiting.units.pop_front() else { break };
+                if let Err(failure) = self.start(unit) {
                     return self.give_up(failure).await;
                 }
             }
-            let Some(ended) = self.children.join_next().await else { break };
-            let status = match ended {
-                Ok(status) => status?,
-                Err(panic) => {
-                    return self.give_up(Failure::new("States.Runtime", panic.to_string())).await;
+            if self.all_here && self.children.is_empty() {
+                return self.succeed().await;
+            }
+            let hungry = !self.all_here && self.waiting.units.is_empty();
+            tokio::select! {
+                Some(ended) = self.children.join_next(), if !self.children.is_empty() => {
+                    let tally = match ended {
+                        Ok(tally) => tally?,
+                        Err(panic) => {
+                            let failure = Failure::new("States.Runtime", panic.to_string());
+                            return self.give_up(failure).await;
+                        }
+                    };
+                    self.count(&tally);
+                    if self.too_many_failed() {
+                        return self.give_up(tolerance_exceeded()).await;
+                    }
                 }
-            };
-            self.count(status);
-            if self.too_many_failed() {
-                return self.give_up(tolerance_exceeded()).await;
+                page = self.pages.recv(), if hungry => match page {
+                    Some(Ok(loaded)) => {
+                        self.total += loaded.items;
+                        self.waiting = loaded;
+                    }
+                    Some(Err(Trouble::Store(error))) => return Err(error),
+                    Some(Err(Trouble::Failed(failure))) => return self.give_up(failure).await,
+                    None => self.all_here = true,
+                },
             }
         }
-        self.succeed().await
     }
 
-    fn count(&mut self, status: ExecutionStatus) {
-        match status {
-            ExecutionStatus::Succeeded => self.counts.succeeded += 1,
-            ExecutionStatus::Failed | ExecutionStatus::Running => self.counts.failed += 1,
-            ExecutionStatus::TimedOut => self.counts.timed_out += 1,
-            ExecutionStatus::Aborted => self.counts.aborted += 1,
-        }
+    fn count(&mut self, tally: &Tally) {
+        *self.counts.column(tally.status) += tally.items;
     }
 
     fn too_many_failed(&self) -> bool {
@@ -296,75 +293,52 @@ impl<'a> MapRun<'a> {
         exceeds_tolerance(counts, spec.tolerated_failure_count, spec.tolerated_failure_percentage)
     }
 
+    /// How many items there are; while the source is still being read nobody knows, and no share
+    /// of them can be too large.
     fn total(&self) -> u64 {
-        u64::try_from(self.counts.total).unwrap_or(0)
-    }
-
-    /// The next item without a child that ended.
-    async fn next_item(&mut self) -> Result<Option<(u64, Arc<Value>)>, StoreError> {
-        loop {
-            if let Some(next) = self.waiting.pop_front() {
-                return Ok(Some(next));
-            }
-            let Some(number) = self.next_page else { return Ok(None) };
-            let Some(page) = self.engine.store.map_page(self.id, number).await? else {
-                self.next_page = None;
-                return Ok(None);
-            };
-            self.next_page = page.next_token.as_ref().map(|_| number + 1);
-            self.take_page(&page).await?;
+        match &self.spec.source {
+            MapSource::Items(items) => items.as_array().map_or(0, |items| items.len() as u64),
+            MapSource::Reader(_) if self.all_here => self.total,
+            MapSource::Reader(_) => u64::MAX,
         }
     }
 
-    async fn take_page(&mut self, page: &MapPageRow) -> Result<(), StoreError> {
-        let items: Vec<Arc<Value>> = serde_json::from_slice(&page.items).map_err(|error| {
-            StoreError::Failed(format!("page {} of {}: {error}", page.page, self.id))
-        })?;
-        let mut ended = HashMap::new();
-        if !self.fresh {
-            let to = page.first_index + u64::from(page.count);
-            for row in self.engine.store.map_children(self.id, page.first_index, to).await? {
-                let Some((_, index)) = row.item else { continue };
-                if row.status == ExecutionStatus::Running {
-                    self.resumed.insert(index, row);
-                } else {
-                    ended.insert(index, ());
-                }
-            }
-        }
-        let indexed = (page.first_index..).zip(items);
-        self.waiting.extend(indexed.filter(|(index, _)| !ended.contains_key(index)));
-        Ok(())
-    }
-
-    fn start(&mut self, index: u64, item: Arc<Value>) -> Result<(), Failure> {
+    fn start(&mut self, unit: Unit) -> Result<(), Failure> {
         let (engine, family) = (self.engine.clone(), self.family.clone());
         let presence = self.roll.sign(Some(self.presence.clone()));
-        if let Some(row) = self.resumed.remove(&index) {
-            self.children.spawn(async move { child::resume(engine, &family, row, presence).await });
+        let items = i64::try_from(unit.members.len()).unwrap_or(i64::MAX);
+        if let Some(row) = self.waiting.running.remove(&unit.index) {
+            self.children.spawn(async move {
+                let status = child::resume(engine, &family, row, presence).await?;
+                Ok(Tally { status, items })
+            });
             return Ok(());
         }
-        let input = family.input(index, &item)?;
-        let new = child::New { index, item, input };
-        self.children.spawn(async move { child::run(engine, &family, new, presence).await });
+        let input = family.input(&unit)?;
+        let new = child::New { unit, input };
+        self.children.spawn(async move {
+            let status = child::run(engine, &family, new, presence).await?;
+            Ok(Tally { status, items })
+        });
         Ok(())
     }
 
+    /// The results go where they are to go; their output is the state's.
     async fn succeed(&mut self) -> Result<Ended, StoreError> {
         let end = MapRunEnd {
-            id: self.id,
+            id: self.row.id,
             status: MapRunStatus::Succeeded,
             at: self.engine.clock.now(),
             error: None,
             error_cause: None,
         };
-        match self.results().await? {
+        match self.results().await {
             Ok(results) => Ok(Ended {
                 outcome: MapRunOutcome::Succeeded(Arc::new(results)),
                 end,
                 batch: Batch::new(),
             }),
-            Err(failure) => Ok(Ended {
+            Err(Trouble::Failed(failure)) => Ok(Ended {
                 end: MapRunEnd {
                     status: MapRunStatus::Failed,
                     error: failure.error.clone(),
@@ -374,35 +348,20 @@ impl<'a> MapRun<'a> {
                 outcome: MapRunOutcome::Failed(failure),
                 batch: Batch::new(),
             }),
+            Err(Trouble::Store(error)) => Err(error),
         }
     }
 
-    /// The outputs in the order of the items, if they fit into a payload.
-    async fn results(&self) -> Result<Result<Value, Failure>, StoreError> {
-        let (mut results, mut bytes) = (Vec::new(), 2);
-        let step = self.engine.limits.page_rows as u64;
-        for from in (0..self.total()).step_by(usize::try_from(step).unwrap_or(1)) {
-            for row in self.engine.store.map_children(self.id, from, from + step).await? {
-                let Some(output) = row.output else { continue };
-                bytes += output.len() + 1;
-                if bytes > self.engine.limits.payload_bytes {
-                    let cause = format!(
-                        "The results of the map's children are larger than {} bytes. Use a \
-                         ResultWriter, or have them return less",
-                        self.engine.limits.payload_bytes
-                    );
-                    return Ok(Err(Failure::new("States.DataLimitExceeded", cause)));
-                }
-                let value = serde_json::from_slice(&output)
-                    .map_err(|error| StoreError::Failed(format!("{}: {error}", row.id)))?;
-                results.push(value);
-            }
-        }
-        Ok(Ok(Value::Array(results)))
+    async fn results(&self) -> Result<Value, Trouble> {
+        let sink = results::open(self.engine, self.spec, &self.row).await;
+        let mut sink = sink.map_err(Trouble::Failed)?;
+        results::tell(self.engine, self.row.id, &self.family, &mut *sink).await?;
+        sink.finish().await.map_err(Trouble::Failed)
     }
 
     /// Stops the children and waits until nothing of them is left.
     async fn halt(&mut self) {
+        self.pages.close();
         self.children.shutdown().await;
         self.roll.empty().await;
         // What they had handed over for commit comes before whatever is read next.
@@ -411,6 +370,19 @@ impl<'a> MapRun<'a> {
 
     async fn give_up(&mut self, failure: Failure) -> Result<Ended, StoreError> {
         self.halt().await;
-        give_up(self.engine, self.id, &failure).await
+        let ended = give_up(self.engine, self.row.id, &failure).await?;
+        if self.spec.result_writer.is_none() {
+            return Ok(ended);
+        }
+        // The writer tells of the children as they are recorded.
+        self.engine.store.commit(ended.batch).await?;
+        match self.results().await {
+            Err(Trouble::Store(error)) => return Err(error),
+            Err(Trouble::Failed(failure)) => {
+                tracing::warn!(map_run = %self.row.id, ?failure, "the results of a failed map run could not be written");
+            }
+            Ok(_) => {}
+        }
+        Ok(Ended { batch: Batch::new(), ..ended })
     }
 }

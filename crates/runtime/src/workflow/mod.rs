@@ -2,9 +2,12 @@
 
 mod child;
 mod driver;
+mod items;
 mod journal;
 mod map_run;
+mod pages;
 mod put_events;
+mod results;
 mod roll;
 mod tasks;
 #[cfg(test)]
@@ -111,6 +114,7 @@ impl Engine {
             cause: new.cause,
             hops: new.hops,
             item: None,
+            items: 1,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,

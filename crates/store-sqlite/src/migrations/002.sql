@@ -33,3 +33,8 @@ CREATE TABLE pauses (
 
 -- Dead letters of one key: what blocks it, and the search for it.
 CREATE INDEX messages_key ON messages (d_key, d_subscription, d_id) WHERE d_key IS NOT NULL;
+-- Map runs: the version of the items' source; pages whose children take several items each.
+ALTER TABLE map_runs ADD COLUMN source_version TEXT;
+ALTER TABLE map_pages ADD COLUMN item_count INTEGER NOT NULL DEFAULT 0;
+UPDATE map_pages SET item_count = count;
+ALTER TABLE executions ADD COLUMN items INTEGER NOT NULL DEFAULT 1;

@@ -7,7 +7,8 @@ use super::{all, bytes, coded, id, maybe_time, one, rows, time};
 use crate::write::int;
 
 const COLUMNS: &str = "SELECT m.id, m.run, m.execution, m.visit, m.status, m.started, m.ended,
-    m.error, m.error_cause, m.spec, c.total, c.succeeded, c.failed, c.timed_out, c.aborted";
+    m.error, m.error_cause, m.spec, c.total, c.succeeded, c.failed, c.timed_out, c.aborted,
+    m.source_version";
 
 /// Map runs that meet a condition, found as `hint` says.
 fn map_run_query(hint: &str, condition: &str) -> String {
@@ -33,6 +34,7 @@ fn map_run_row(row: &Row<'_>) -> Result<MapRunRow> {
             timed_out: row.get(13)?,
             aborted: row.get(14)?,
         },
+        source_version: row.get(15)?,
     })
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn map_page(
 ) -> Result<Option<MapPageRow>> {
     one(
         conn,
-        "SELECT first_index, count, next_token, items FROM map_pages
+        "SELECT first_index, count, next_token, items, item_count FROM map_pages
          WHERE map_run = ?1 AND page = ?2",
         params![int(map_run.0), int(page)],
         |row| {
@@ -75,6 +77,7 @@ pub(crate) fn map_page(
                 count: row.get(1)?,
                 next_token: row.get(2)?,
                 items: bytes(row, 3)?,
+                item_count: row.get(4)?,
             })
         },
     )

@@ -10,7 +10,7 @@ use crate::write::int;
 
 pub(super) const EXECUTION: &str = "SELECT id, run, workflow, definition, kind, name, cause_kind,
     cause, hops, map_run, item, status, idle, wake, started, ended, recoveries, semantics, error,
-    error_cause, output FROM executions";
+    error_cause, output, items FROM executions";
 
 pub(super) fn execution_row(row: &Row<'_>) -> Result<ExecutionRow> {
     let cause = id(row, 7)?;
@@ -39,6 +39,7 @@ pub(super) fn execution_row(row: &Row<'_>) -> Result<ExecutionRow> {
         error: row.get(18)?,
         error_cause: row.get(19)?,
         output: output.map(bytes::Bytes::from),
+        items: row.get(21)?,
     })
 }
 

@@ -154,14 +154,14 @@ damage! {
         "DELETE FROM map_counts"
         => "map-run-has-counts";
     a_page_without_map_run:
-        "INSERT INTO map_pages VALUES (800001, 0, 0, 5, NULL, x'00')"
+        "INSERT INTO map_pages VALUES (800001, 0, 0, 5, NULL, x'00', 5)"
         => "map-page-has-map-run";
     a_page_is_missing:
         "UPDATE map_pages SET first_index = 1"
         => "map-pages-without-gaps";
     a_child_without_map_run:
         "INSERT INTO executions SELECT id + 20000, run, workflow, definition, kind, 'x', cause_kind,
-             cause, hops, 800001, 0, 2, 0, NULL, started, started, 0, 1, NULL, NULL, NULL
+             cause, hops, 800001, 0, 2, 0, NULL, started, started, 0, 1, NULL, NULL, NULL, 1
              FROM executions WHERE map_run IS NOT NULL LIMIT 1;
          UPDATE nodes SET next_id = 1000000"
         => "child-has-map-run";

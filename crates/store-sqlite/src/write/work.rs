@@ -26,9 +26,9 @@ impl<'c> Work<'c> {
             insert_execution: conn.prepare(
                 "INSERT INTO executions (id, run, workflow, definition, kind, name, cause_kind,
                  cause, hops, map_run, item, status, idle, wake, started, ended, recoveries,
-                 semantics, error, error_cause, output)
+                 semantics, error, error_cause, output, items)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                 ?17, ?18, ?19, ?20, ?21)",
+                 ?17, ?18, ?19, ?20, ?21, ?22)",
             )?,
             find_name: conn.prepare(
                 "SELECT id FROM executions
@@ -79,7 +79,8 @@ impl<'c> Work<'c> {
             row.semantics,
             row.error,
             row.error_cause,
-            row.output.as_deref()
+            row.output.as_deref(),
+            row.items
         ];
         let find_name = &mut self.find_name;
         insert_unique(&mut self.insert_execution, values, || {

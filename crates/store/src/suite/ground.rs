@@ -129,6 +129,7 @@ impl Ground {
             cause: Cause::Event(self.event),
             hops: 1,
             item: None,
+            items: 1,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,
@@ -153,6 +154,7 @@ impl Ground {
             ended: None,
             counts: ItemCounts::default(),
             spec: Bytes::from_static(b"{}"),
+            source_version: None,
             error: None,
             error_cause: None,
         }

@@ -16,6 +16,7 @@ fn page(map_run: &MapRunRow, page: u64, first_index: u64, count: u32) -> MapPage
         page,
         first_index,
         count,
+        item_count: count,
         items: Bytes::from_static(b"[1]"),
         next_token: (page == 0).then(|| "more".to_owned()),
     }

@@ -330,6 +330,7 @@ impl Script {
             cause: Cause::Event(self.events[0]),
             hops: 0,
             item,
+            items: 1,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,
@@ -430,6 +431,7 @@ impl Script {
             ended: None,
             counts: ItemCounts::default(),
             spec: Bytes::from_static(b"{}"),
+            source_version: None,
             error: None,
             error_cause: None,
         };
@@ -440,6 +442,7 @@ impl Script {
             page: 0,
             first_index: 0,
             count: u32::from(pick),
+            item_count: u32::from(pick),
             items: Bytes::from_static(b"[]"),
             next_token: None,
         });

@@ -79,6 +79,7 @@ pub async fn executions_are_listed_newest_first(driver: &impl Driver) {
         page: 0,
         first_index: 0,
         count: 2,
+        item_count: 2,
         items: Bytes::from_static(b"[1,2]"),
         next_token: None,
     });

@@ -217,6 +217,7 @@ impl Bench {
             cause: Cause::Outside,
             hops: 0,
             item: None,
+            items: 1,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,

@@ -4,4 +4,5 @@ mod executions;
 mod maps;
 mod memory;
 mod nested;
+mod pages;
 mod world;

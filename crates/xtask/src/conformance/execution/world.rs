@@ -238,13 +238,13 @@ impl World {
         let mut counts = map::MapCounts { total: items.len() as u64, failed: 0 };
         let mut outputs = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
-            let (index, item) = (index as u64, Arc::new(item));
-            let input = program.map_item_input(&spec.state_path, &spec.scope, index, &item);
+            let index = index as u64;
+            let item = MapItem { index, value: Arc::new(item), key: None, source: None };
+            let input = program.map_item_input(&spec.state_path, &spec.scope, &item);
             let input = match input {
                 Ok(input) => input,
                 Err(failure) => return MapRunOutcome::Failed(failure),
             };
-            let item = MapItem { index, value: item, key: None, source: None };
             let start = start((*input).clone(), spec.execution_type, Some(item));
             let mut child = World { functions: self.functions.clone(), ..World::new() };
             match child.execute(&processor, start, false) {

@@ -1,0 +1,143 @@
+//! Where the results of a map run go: an array in the state's output, or what a ResultWriter
+//! writes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use stepbus_asl::{Failure, MapRunSpec};
+use stepbus_model::{MapRunId, Timestamp};
+use stepbus_store::{ExecutionRow, ExecutionStatus, MapRunRow};
+
+use super::child::Family;
+use super::pages::{self, Trouble};
+use crate::engine::Engine;
+
+/// A child as a sink is told of it.
+#[derive(Debug, Clone, Default)]
+#[expect(dead_code, reason = "what a writer may write")]
+pub(crate) struct ChildResult {
+    /// Its place among the map run's children.
+    pub index: u64,
+    /// None: it was not started, because the map run failed before.
+    pub status: Option<ExecutionStatus>,
+    pub name: String,
+    pub arn: String,
+    pub state_machine_arn: Arc<str>,
+    pub started: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+    /// Only where the sink asks for inputs.
+    pub input: Option<Arc<Value>>,
+    /// JSON.
+    pub output: Option<Bytes>,
+    pub error: Option<String>,
+    pub error_cause: Option<String>,
+    pub redrive_count: u32,
+}
+
+/// Takes the results of a map run. After a crash another one is told everything from the start, so
+/// what is written under the same name replaces what was written before.
+pub(crate) trait ResultSink: Send {
+    /// Whether [`ChildResult::input`] is to be filled.
+    fn wants_inputs(&self) -> bool;
+
+    /// The next children in the order of their items. They come in pages, never all at once.
+    fn take(&mut self, children: Vec<ChildResult>) -> BoxFuture<'_, Result<(), Failure>>;
+
+    /// All children have come: gives the state's output. It is also asked for when the map run
+    /// failed; the output is of no use then.
+    fn finish(&mut self) -> BoxFuture<'_, Result<Value, Failure>>;
+}
+
+/// Opens what the map run's results go to.
+pub(super) async fn open(
+    engine: &Arc<Engine>,
+    spec: &MapRunSpec,
+    _map_run: &MapRunRow,
+) -> Result<Box<dyn ResultSink>, Failure> {
+    match &spec.result_writer {
+        None => Ok(Box::new(Collected::up_to(engine.limits.payload_bytes))),
+        Some(writer) => {
+            let resource = writer.resource.as_deref().unwrap_or("none");
+            let cause = format!("The ResultWriter resource {resource} is not offered");
+            Err(Failure::new("States.ResultWriterFailed", cause))
+        }
+    }
+}
+
+/// The outputs of the children that succeeded as one array, as long as it fits into a payload.
+struct Collected {
+    results: Vec<Value>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Collected {
+    fn up_to(most: usize) -> Collected {
+        Collected { results: Vec::new(), bytes: 2, most }
+    }
+
+    fn add(&mut self, output: &Bytes) -> Result<(), Failure> {
+        self.bytes += output.len() + 1;
+        if self.bytes > self.most {
+            let cause = format!(
+                "The results of the map's children are larger than {} bytes. Use a ResultWriter, \
+                 or have them return less",
+                self.most
+            );
+            return Err(Failure::new("States.DataLimitExceeded", cause));
+        }
+        let value = serde_json::from_slice(output)
+            .map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
+        self.results.push(value);
+        Ok(())
+    }
+}
+
+impl ResultSink for Collected {
+    fn wants_inputs(&self) -> bool {
+        false
+    }
+
+    fn take(&mut self, children: Vec<ChildResult>) -> BoxFuture<'_, Result<(), Failure>> {
+        let added = children
+            .iter()
+            .filter_map(|child| child.output.as_ref())
+            .try_for_each(|output| self.add(output));
+        Box::pin(async { added })
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, Result<Value, Failure>> {
+        let results = std::mem::take(&mut self.results);
+        Box::pin(async { Ok(Value::Array(results)) })
+    }
+}
+
+/// Tells the sink of all children, page by page.
+pub(super) async fn tell(
+    engine: &Engine,
+    map_run: MapRunId,
+    family: &Family,
+    sink: &mut dyn ResultSink,
+) -> Result<(), Trouble> {
+    let mut number = 0;
+    while let Some(page) = engine.store.map_page(map_run, number).await? {
+        number += 1;
+        let to = page.first_index + u64::from(page.count);
+        let rows = engine.store.map_children(map_run, page.first_index, to).await?;
+        let mut rows = rows.into_iter().peekable();
+        let units = if sink.wants_inputs() { pages::units(&page)? } else { Vec::new() };
+        let mut units = units.into_iter();
+        let mut children = Vec::with_capacity(page.count as usize);
+        for index in page.first_index..to {
+            let of_index = |row: &ExecutionRow| row.item.is_some_and(|(_, item)| item == index);
+            let row = rows.next_if(of_index);
+            let mut child = family.result(engine, index, row);
+            child.input = units.next().and_then(|unit| family.input(&unit).ok());
+            children.push(child);
+        }
+        sink.take(children).await.map_err(Trouble::Failed)?;
+    }
+    Ok(())
+}

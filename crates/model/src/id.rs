@@ -74,6 +74,11 @@ ids! {
     ResourceId, "a resource", "res";
 }
 
+impl RunId {
+    /// Of what belongs to no run: a message that somebody outside put into a queue.
+    pub const NONE: RunId = RunId(0);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

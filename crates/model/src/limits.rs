@@ -41,6 +41,8 @@ pub struct Limits {
     pub delivery_backoff_cap_ms: u64,
     /// Dead letters redriven, purged or made in one commit.
     pub dead_letter_batch: usize,
+    /// Body and attributes of a message in a queue. SQS: 1 MiB.
+    pub message_bytes: usize,
     /// Children of one map run in flight when MaxConcurrency is 0 or larger. AWS: 10,000.
     pub map_concurrency: usize,
     /// Items of one page of a map run.
@@ -152,6 +154,7 @@ impl Limits {
         delivery_backoff_first_ms: 500,
         delivery_backoff_cap_ms: 300_000,
         dead_letter_batch: 100,
+        message_bytes: 1024 * 1024,
         map_concurrency: 1_000,
         map_page_items: 1_000,
         map_page_bytes: 1024 * 1024,

@@ -11,7 +11,9 @@ use stepbus_model::{Limits, ResourceId, Timestamp};
 use stepbus_pattern::{Matcher, Pattern};
 use stepbus_store::{Batch, DefinitionRow, ResourceKind, ResourceRow, Store, StoreError};
 
-use crate::declared::{Declared, EndpointSpec, SubscriptionSpec, TargetSpec, WorkflowSpec};
+use crate::declared::{
+    Declared, EndpointSpec, QueueSpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
+};
 use crate::event::EventBody;
 use crate::expression;
 
@@ -32,6 +34,14 @@ pub struct Bus {
     pub name: String,
     pub retention_seconds: u64,
     pub matcher: Matcher<ResourceId>,
+}
+
+#[derive(Debug)]
+pub struct Queue {
+    pub id: ResourceId,
+    pub spec: QueueSpec,
+    /// The queue that its redrive policy names.
+    pub dead_letter: Option<ResourceId>,
 }
 
 #[derive(Debug)]
@@ -105,6 +115,7 @@ pub struct Catalogue {
     pub workflows: HashMap<String, Arc<Workflow>>,
     pub endpoints: Vec<Arc<Endpoint>>,
     pub queues: HashMap<String, ResourceId>,
+    queue_specs: HashMap<ResourceId, Arc<Queue>>,
     pub destinations: HashMap<String, Target>,
     /// Names of all there ever was, for telling records.
     pub names: HashMap<ResourceId, (ResourceKind, String)>,
@@ -114,6 +125,15 @@ impl Catalogue {
     #[must_use]
     pub fn name(&self, id: ResourceId) -> &str {
         self.names.get(&id).map_or("?", |(_, name)| name)
+    }
+
+    #[must_use]
+    pub fn queue(&self, id: ResourceId) -> Option<&Arc<Queue>> {
+        self.queue_specs.get(&id)
+    }
+
+    pub fn all_queues(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        self.queue_specs.values()
     }
 
     #[must_use]
@@ -144,10 +164,7 @@ pub(crate) async fn register(
 ) -> Result<Catalogue, CatalogueError> {
     let mut registrar = Registrar::load(store, now).await?;
     let mut catalogue = Catalogue::default();
-    for queue in &declared.queues {
-        let (id, _) = registrar.register(ResourceKind::Queue, queue, "{}".to_owned());
-        catalogue.queues.insert(queue.clone(), id);
-    }
+    register_queues(&mut registrar, &mut catalogue, declared)?;
     for spec in &declared.destinations {
         let (id, _) = registrar.register(ResourceKind::Destination, &spec.name, json(spec));
         let keeps_remote_id = matches!(spec.action, stepbus_connect::Action::Upsert(_));
@@ -180,6 +197,32 @@ pub(crate) async fn register(
     }
     catalogue.names = registrar.finish().await?;
     Ok(catalogue)
+}
+
+fn register_queues(
+    registrar: &mut Registrar<'_>,
+    catalogue: &mut Catalogue,
+    declared: &Declared,
+) -> Result<(), CatalogueError> {
+    for spec in &declared.queues {
+        let (id, _) = registrar.register(ResourceKind::Queue, &spec.name, json(spec));
+        catalogue.queues.insert(spec.name.clone(), id);
+    }
+    for spec in &declared.queues {
+        let id = catalogue.queues[&spec.name];
+        let other = |name: &String| {
+            catalogue.queues.get(name).copied().ok_or_else(|| CatalogueError::Missing {
+                kind: "queue",
+                name: spec.name.clone(),
+                missing: format!("queue '{name}'"),
+            })
+        };
+        let redrive = spec.redrive.as_ref();
+        let dead_letter = redrive.map(|policy| other(&policy.dead_letter)).transpose()?;
+        let queue = Queue { id, spec: spec.clone(), dead_letter };
+        catalogue.queue_specs.insert(id, Arc::new(queue));
+    }
+    Ok(())
 }
 
 /// A subscription as it was in an earlier version, to redrive or finish what began under it.

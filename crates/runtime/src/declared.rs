@@ -14,7 +14,7 @@ use stepbus_store::Priority;
 #[derive(Debug, Clone, Default)]
 pub struct Declared {
     pub buses: Vec<BusSpec>,
-    pub queues: Vec<String>,
+    pub queues: Vec<QueueSpec>,
     pub connections: Vec<ConnectionSpec>,
     pub destinations: Vec<DestinationSpec>,
     pub workflows: Vec<WorkflowSpec>,
@@ -27,6 +27,46 @@ pub struct BusSpec {
     pub name: String,
     /// How long events are kept.
     pub retention_seconds: u64,
+}
+
+/// A queue, by the meaning of SQS's attributes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSpec {
+    pub name: String,
+    /// How long a received message is hidden from others. SQS: 30.
+    pub visibility_seconds: u64,
+    /// How long a sent message is hidden at first.
+    pub delay_seconds: u64,
+    /// How long messages are kept; without it, until they are deleted.
+    pub retention_seconds: Option<u64>,
+    /// Where messages go that are received again and again.
+    pub redrive: Option<RedrivePolicy>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedrivePolicy {
+    /// The name of the dead-letter queue.
+    pub dead_letter: String,
+    pub max_receive_count: u32,
+}
+
+impl QueueSpec {
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        QueueSpec {
+            name: name.into(),
+            visibility_seconds: 30,
+            delay_seconds: 0,
+            retention_seconds: None,
+            redrive: None,
+        }
+    }
+}
+
+impl From<&str> for QueueSpec {
+    fn from(name: &str) -> Self {
+        QueueSpec::new(name)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

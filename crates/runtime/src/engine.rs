@@ -14,6 +14,7 @@ use crate::declared::Declared;
 use crate::delivery::Deliveries;
 use crate::holds::Holds;
 use crate::priority::Priorities;
+use crate::queues::{self, Queues};
 use crate::workflow::Executions;
 
 /// A running system over one store.
@@ -25,6 +26,7 @@ pub struct Engine {
     pub(crate) limits: Limits,
     pub(crate) deliveries: Deliveries,
     pub(crate) executions: Executions,
+    pub(crate) queues: Queues,
     pub(crate) alarms: Alarms,
     pub(crate) holds: Holds,
     pub(crate) priorities: Priorities,
@@ -57,6 +59,7 @@ impl Engine {
             limits,
             deliveries: Deliveries::default(),
             executions: Executions::default(),
+            queues: Queues::default(),
             alarms: Alarms::new(limits.timers_in_memory),
             priorities: Priorities::new(limits.prioritized_runs),
             started: now,
@@ -131,6 +134,7 @@ impl Engine {
         self.priorities.load(&*self.store, self.limits.page_rows).await?;
         self.deliveries.serve(self);
         self.alarms.start(self);
+        queues::start_keeping(self);
         self.executions.resume(self).await
     }
 }

@@ -16,16 +16,19 @@ mod holds;
 mod operating;
 mod priority;
 mod publish;
+mod queues;
 #[cfg(test)]
 mod testing;
 mod views;
 mod workflow;
 
 pub use audit::{AuditReport, audit};
-pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Subscription, Target, Workflow};
+pub use catalogue::{
+    Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscription, Target, Workflow,
+};
 pub use declared::{
-    BusSpec, Declared, EndpointSpec, OnDeadLetter, Order, Overlap, RetrySpec, SubscriptionSpec,
-    TargetSpec, WorkflowSpec,
+    BusSpec, Declared, EndpointSpec, OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy,
+    RetrySpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, Latency, Purge, Redrive, RedriveVersion, Selection, Tally,
@@ -36,6 +39,7 @@ pub use event::EventBody;
 pub use holds::{Drained, Held};
 pub use operating::{DestinationView, SubscriptionView, Trial};
 pub use publish::{Entry, EntryError, Published};
+pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};
 pub use views::{
     EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,
     status_named,

@@ -73,6 +73,8 @@ pub(crate) struct Origin {
 pub(crate) struct Effects {
     pub jobs: Vec<Job>,
     pub launches: Vec<Launch>,
+    /// Queues that got messages.
+    pub messages: Vec<ResourceId>,
 }
 
 thread_local! {
@@ -158,6 +160,9 @@ impl Engine {
         }
         for launch in effects.launches {
             self.executions.launch(self, launch);
+        }
+        for queue in effects.messages {
+            self.queues.arrived(queue);
         }
     }
 

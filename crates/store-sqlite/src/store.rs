@@ -12,8 +12,8 @@ use stepbus_model::{
 use stepbus_store::{
     AuditRow, Batch, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionFilter,
     ExecutionRow, Horizon, IntakeRow, JournalRow, KeyRow, LedgerRow, LogRange, MapPageRow,
-    MapRunRow, MessageFilter, MessageRow, PauseRow, Problem, Read, Ready, ResourceRow, RunRow,
-    SnapshotRow, Stats, Store, StoreError, Uncommitted, WorkflowTotals,
+    MapRunRow, MessageFilter, MessageRow, PauseRow, Problem, QueueCounts, Read, Ready, ResourceRow,
+    RunRow, SnapshotRow, Stats, Store, StoreError, Uncommitted, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -263,6 +263,23 @@ impl Store for SqliteStore {
 
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>> {
         self.readers.ask(read::bus::queue_depths)
+    }
+
+    fn visible_messages(
+        &self,
+        queue: ResourceId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Read<'_, Vec<MessageRow>> {
+        self.readers.ask(move |conn| read::bus::visible_messages(conn, queue, now, limit))
+    }
+
+    fn next_visible(&self, queue: ResourceId, now: Timestamp) -> Read<'_, Option<Timestamp>> {
+        self.readers.ask(move |conn| read::bus::next_visible(conn, queue, now))
+    }
+
+    fn queue_counts(&self, queue: ResourceId, now: Timestamp) -> Read<'_, QueueCounts> {
+        self.readers.ask(move |conn| read::bus::queue_counts(conn, queue, now))
     }
 
     fn execution(&self, id: ExecutionId) -> Read<'_, Option<ExecutionRow>> {

@@ -15,7 +15,8 @@ use crate::horizon::Uncommitted;
 use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionRow, ExecutionStatus, IntakeRow, ItemCounts, JournalRow, KeyRow, LedgerRow,
-    MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, ResourceRow, RunRow, SnapshotRow,
+    MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, Reception, ResourceRow, RunRow,
+    SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -137,6 +138,14 @@ pub struct Finish {
     pub note: Option<String>,
 }
 
+/// One time that a message was received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    pub message: MessageId,
+    /// The message's count of receptions then.
+    pub count: u32,
+}
+
 /// A map run's end.
 #[derive(Debug, Clone)]
 pub struct MapRunEnd {
@@ -183,6 +192,17 @@ pub enum Change {
     PutKey(KeyRow),
     InsertMessage(MessageRow),
     DeleteMessage(MessageId),
+    /// Gone when the message was received again since.
+    HideMessage {
+        receipt: Receipt,
+        reception: Reception,
+    },
+    MoveMessage {
+        id: MessageId,
+        queue: ResourceId,
+        attributes: String,
+        visible: Timestamp,
+    },
     InsertExecution(ExecutionRow),
     /// It leaves memory: idle, to be woken at `wake`.
     ParkExecution {
@@ -231,6 +251,7 @@ impl Change {
             Change::InsertDelivery(row) => row.failure.as_ref().map_or(0, String::len),
             Change::RetryDelivery(retry) => retry.failure.len(),
             Change::InsertMessage(row) => row.body.len() + row.attributes.len(),
+            Change::MoveMessage { attributes, .. } => attributes.len(),
             Change::InsertExecution(row) => row.output.as_ref().map_or(0, Bytes::len),
             Change::EndExecution { end, .. } => end.output.as_ref().map_or(0, Bytes::len),
             Change::InsertJournal(row) => row.entries.len(),
@@ -453,6 +474,39 @@ impl Batch {
     /// [`Batch::purge`], which keep the books.
     pub fn delete_message(&mut self, id: MessageId) {
         self.changes.push(Change::DeleteMessage(id));
+    }
+
+    /// Somebody received the message, as `row` has it: it is hidden from others until `until`.
+    pub fn receive_message(&mut self, row: &MessageRow, at: Timestamp, until: Timestamp) {
+        let Reception { count, first, .. } = row.reception;
+        self.changes.push(Change::HideMessage {
+            receipt: Receipt { message: row.id, count },
+            reception: Reception {
+                visible: until,
+                count: count.saturating_add(1),
+                first: first.or(Some(at)),
+            },
+        });
+    }
+
+    /// Whoever received the message wants it hidden until another moment.
+    pub fn hide_message(&mut self, row: &MessageRow, until: Timestamp) {
+        self.changes.push(Change::HideMessage {
+            receipt: Receipt { message: row.id, count: row.reception.count },
+            reception: Reception { visible: until, ..row.reception },
+        });
+    }
+
+    /// The message goes over into another queue, as one that was never received. A dead letter
+    /// stays one.
+    pub fn move_message(
+        &mut self,
+        id: MessageId,
+        queue: ResourceId,
+        attributes: String,
+        visible: Timestamp,
+    ) {
+        self.changes.push(Change::MoveMessage { id, queue, attributes, visible });
     }
 
     /// A dead letter goes back to pending; `delivery` is how it starts anew.

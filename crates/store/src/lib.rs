@@ -19,15 +19,15 @@ use stepbus_model::{
 };
 use uuid::Uuid;
 
-pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Retry, WorkflowTotals};
+pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Receipt, Retry, WorkflowTotals};
 pub use error::{Problem, StoreError};
 pub use horizon::{Horizon, Uncommitted};
-pub use query::{ExecutionFilter, LogRange, MessageFilter, Ready, Stats};
+pub use query::{ExecutionFilter, LogRange, MessageFilter, QueueCounts, Ready, Stats};
 pub use records::{
     AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionKind, ExecutionRow, ExecutionStatus, Intake, IntakeRow, ItemCounts, JournalRow,
     KeyRow, LedgerRow, MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, Priority,
-    ResourceKind, ResourceRow, RunRow, SnapshotRow,
+    Reception, ResourceKind, ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -120,6 +120,16 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     ) -> Read<'_, Option<(MessageId, DeliveryId)>>;
     /// Each queue that holds messages, with how many and the time of the oldest.
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>>;
+    /// Messages of a queue that may be received at `now`, those that were visible first first.
+    fn visible_messages(
+        &self,
+        queue: ResourceId,
+        now: Timestamp,
+        limit: usize,
+    ) -> Read<'_, Vec<MessageRow>>;
+    /// When the next message of a queue becomes visible, after `now`.
+    fn next_visible(&self, queue: ResourceId, now: Timestamp) -> Read<'_, Option<Timestamp>>;
+    fn queue_counts(&self, queue: ResourceId, now: Timestamp) -> Read<'_, QueueCounts>;
 
     // Executions, map runs, timers.
     fn execution(&self, id: ExecutionId) -> Read<'_, Option<ExecutionRow>>;

@@ -36,6 +36,17 @@ pub struct MessageFilter {
     pub key: Option<String>,
 }
 
+/// How many messages a queue holds, by SQS's names for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct QueueCounts {
+    /// To be received now.
+    pub visible: u64,
+    /// Received, and hidden until they are deleted or become visible again.
+    pub in_flight: u64,
+    /// Sent with a delay that is not over.
+    pub delayed: u64,
+}
+
 /// Counters since the store was opened, and sizes as they are.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Stats {

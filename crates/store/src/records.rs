@@ -263,6 +263,7 @@ pub struct KeyRow {
 pub struct MessageRow {
     pub id: MessageId,
     pub queue: ResourceId,
+    /// [`RunId::NONE`] when somebody outside sent it.
     pub run: RunId,
     pub sent: Timestamp,
     pub body: Bytes,
@@ -271,6 +272,17 @@ pub struct MessageRow {
     pub error_code: Option<String>,
     /// The delivery as it was when it failed.
     pub delivery: Option<DeliveryRow>,
+    pub reception: Reception,
+}
+
+/// How a message stands towards those who receive from its queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Reception {
+    /// Nobody receives it before.
+    pub visible: Timestamp,
+    /// How often it was received; a receipt is good for the last time only.
+    pub count: u32,
+    pub first: Option<Timestamp>,
 }
 
 /// An execution of a workflow, a map's child included.

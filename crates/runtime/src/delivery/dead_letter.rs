@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 use stepbus_connect::Failure;
 use stepbus_model::{DeliveryId, MessageId, Outcome, ResourceId, Timestamp, arn};
-use stepbus_store::{Batch, DeliveryRow, Finish, MessageRow};
+use stepbus_store::{Batch, DeliveryRow, Finish, MessageRow, Reception};
 
 use super::policy::LastFailure;
 use crate::catalogue::{Subscription, Target};
@@ -100,6 +100,7 @@ pub(super) fn bury(
         attributes: attributes(address, row, death).to_string(),
         error_code: Some(code.clone()),
         delivery: Some(dead(row, death)),
+        reception: Reception { visible: at, ..Reception::default() },
     };
     batch.dead_letter(message, row, finish(Outcome::DeadLettered, id.to_string()));
 }

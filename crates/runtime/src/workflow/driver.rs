@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::journal::{self, Pending};
 use super::roll::{Presence, Roll};
-use super::{Message, child, later, map_run, put_events, tasks};
+use super::{Message, child, inside, later, map_run, tasks};
 use crate::engine::Engine;
 use crate::publish::Effects;
 
@@ -335,17 +335,10 @@ impl Driver {
         for command in commands {
             match command {
                 Command::RunTask(task) => {
-                    if put_events::is(&task) {
-                        let input = put_events::perform(
-                            &self.engine,
-                            &self.row,
-                            &task,
-                            &mut step.batch,
-                            &mut step.effects,
-                        );
-                        inputs.push_back(input);
-                    } else {
-                        step.calls.push(task);
+                    let (batch, effects) = (&mut step.batch, &mut step.effects);
+                    match inside::perform(&self.engine, &self.row, &task, batch, effects) {
+                        Some(input) => inputs.push_back(input),
+                        None => step.calls.push(task),
                     }
                 }
                 Command::CancelTask { task } => self.call_off(Awaited::Task(task)),

@@ -2,6 +2,7 @@
 
 mod child;
 mod driver;
+mod inside;
 mod items;
 mod journal;
 mod map_run;
@@ -9,6 +10,8 @@ mod pages;
 mod put_events;
 mod results;
 mod roll;
+mod sdk;
+mod send_message;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,17 @@
 //! `arn:aws:states:::events:putEvents`: no call but a write in the same batch, so it happens
 //! exactly once.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stepbus_asl::{Failure, Input, RunTask};
+use stepbus_asl::{Failure, RunTask};
 use stepbus_model::{Event, Timestamp, arn};
 use stepbus_store::{Batch, Cause, ExecutionRow};
 
 use crate::engine::Engine;
 use crate::publish::{Effects, EntryError, Origin};
 
-const RESOURCE: &str = "arn:aws:states:::events:putEvents";
+pub(super) const RESOURCE: &str = "arn:aws:states:::events:putEvents";
 
 /// Where events go that name no bus.
 const DEFAULT_BUS: &str = "default";
@@ -32,10 +30,6 @@ struct Entry {
     _trace_header: Option<String>,
 }
 
-pub(super) fn is(task: &RunTask) -> bool {
-    &*task.resource == RESOURCE
-}
-
 /// Publishes into the batch and gives the task's result. When an entry is refused the task fails
 /// with `EventBridge.FailedEntry`, as on AWS; the others are on the bus all the same.
 pub(super) fn perform(
@@ -44,12 +38,8 @@ pub(super) fn perform(
     task: &RunTask,
     batch: &mut Batch,
     effects: &mut Effects,
-) -> Input {
-    let task_id = task.task;
-    let fail = |error: &str, cause: String| Input::TaskFailed {
-        task: task_id,
-        failure: Failure::new(error, cause),
-    };
+) -> Result<Value, Failure> {
+    let fail = |error: &str, cause: String| Err(Failure::new(error, cause));
     let Some(Value::Array(entries)) = task.arguments.get("Entries") else {
         let cause = "the arguments of putEvents must have an array `Entries`".to_owned();
         return fail("States.Runtime", cause);
@@ -74,7 +64,7 @@ pub(super) fn perform(
     if failed > 0 {
         return fail("EventBridge.FailedEntry", result.to_string());
     }
-    Input::TaskSucceeded { task: task_id, output: Arc::new(result) }
+    Ok(result)
 }
 
 fn publish(

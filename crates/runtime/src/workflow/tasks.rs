@@ -13,16 +13,17 @@ use stepbus_model::{Share, arn, crash};
 use stepbus_store::ExecutionRow;
 
 use super::driver::Arrival;
+use super::{put_events, send_message};
 use crate::engine::Engine;
 
 const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
 
 /// Task resources that this system offers.
-pub const RESOURCES: &[&str] = &[HTTP_INVOKE, "arn:aws:states:::events:putEvents"];
+pub const RESOURCES: &[&str] = &[HTTP_INVOKE, put_events::RESOURCE, send_message::RESOURCE];
 
 /// What names a state visit to the outside, the same after a crash: a child is named by its map
 /// run and item, because an EXPRESS child that starts again is another execution.
-fn identity(row: &ExecutionRow) -> String {
+pub(super) fn identity(row: &ExecutionRow) -> String {
     match row.item {
         None => row.id.to_string(),
         Some((map_run, index)) => format!("{map_run}/{index}"),

@@ -61,6 +61,12 @@ pub(super) static PROJECT: Object = object(&[
     ),
     optional("buses", "Event buses.", Shape::Named(&Shape::Object(&BUS))),
     optional(
+        "queues",
+        "Queues to send to and to receive from; with this section, dead-letter queues stand in it \
+         too.",
+        Shape::Named(&Shape::Object(&QUEUE)),
+    ),
+    optional(
         "subscriptions",
         "What becomes of events: bus, pattern, target.",
         Shape::Named(&Shape::Object(&SUBSCRIPTION)),
@@ -215,6 +221,30 @@ static BUS: Object = object(&[optional(
     "How long events are kept; 30d by default.",
     Shape::Text(&SECONDS),
 )]);
+
+static QUEUE: Object = object(&[
+    optional(
+        "visibility_timeout",
+        "How long a received message is hidden from others; 30s by default.",
+        Shape::Text(&SECONDS),
+    ),
+    optional("delay", "How long a sent message is hidden at first.", Shape::Text(&SECONDS)),
+    optional(
+        "retention",
+        "How long messages are kept; without it, until they are deleted.",
+        Shape::Text(&SECONDS),
+    ),
+    optional(
+        "dead_letter",
+        "The queue for messages that were received `max_receive_count` times and came again.",
+        Shape::Name(Section::Queues),
+    ),
+    optional(
+        "max_receive_count",
+        "How often a message is received before it is a dead letter.",
+        Shape::Count(1, 1_000),
+    ),
+]);
 
 static SUBSCRIPTION: Object = object(&[
     required("bus", "The bus it listens to.", Shape::Name(Section::Buses)),

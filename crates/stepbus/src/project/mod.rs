@@ -9,6 +9,7 @@ mod files;
 mod format;
 mod layout;
 mod problem;
+mod queues;
 pub(crate) mod report;
 mod schema;
 mod shape;
@@ -147,10 +148,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn read(mut self) -> (Project, Problems) {
         let subscriptions = self.subscriptions();
-        let mut queues: Vec<String> =
-            subscriptions.iter().filter_map(|each| each.dead_letter.clone()).collect();
-        queues.sort();
-        queues.dedup();
+        let queues = self.queues(&subscriptions);
         let declared = Declared {
             buses: self.buses(),
             queues,

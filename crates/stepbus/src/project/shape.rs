@@ -71,6 +71,7 @@ pub(super) enum Section {
     Buses,
     Connections,
     Destinations,
+    Queues,
     Workflows,
 }
 
@@ -80,6 +81,7 @@ impl Section {
             Section::Buses => "buses",
             Section::Connections => "connections",
             Section::Destinations => "destinations",
+            Section::Queues => "queues",
             Section::Workflows => "workflows",
         }
     }
@@ -90,6 +92,7 @@ impl Section {
             Section::Buses => "bus",
             Section::Connections => "connection",
             Section::Destinations => "destination",
+            Section::Queues => "queue",
             Section::Workflows => "workflow",
         }
     }

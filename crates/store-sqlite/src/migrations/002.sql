@@ -38,3 +38,11 @@ ALTER TABLE map_runs ADD COLUMN source_version TEXT;
 ALTER TABLE map_pages ADD COLUMN item_count INTEGER NOT NULL DEFAULT 0;
 UPDATE map_pages SET item_count = count;
 ALTER TABLE executions ADD COLUMN items INTEGER NOT NULL DEFAULT 1;
+
+
+-- Queues as a place to receive from: until when a message is hidden, how often it was received and
+-- since when. What is visible is found in the order in which it became so.
+ALTER TABLE messages ADD COLUMN visible INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN first_received INTEGER;
+CREATE INDEX messages_visible ON messages (queue, visible, id);

@@ -1,6 +1,8 @@
 use rusqlite::{Connection, Result, Row, params, params_from_iter, types::Value};
 use stepbus_model::{DeliveryId, EventId, MessageId, ResourceId, RunId, Timestamp};
-use stepbus_store::{DeliveryRow, EventRow, LedgerRow, MessageFilter, MessageRow, Ready};
+use stepbus_store::{
+    DeliveryRow, EventRow, LedgerRow, MessageFilter, MessageRow, QueueCounts, Ready, Reception,
+};
 
 use super::{all, bytes, coded, id, maybe_time, one, rows, time};
 use crate::codes::{cause_from, outcome_from};
@@ -196,7 +198,7 @@ pub(crate) fn ledger(conn: &Connection, delivery: DeliveryId) -> Result<Option<L
 
 const MESSAGE: &str = "SELECT id, queue, run, sent, error_code, attributes, body, d_id, d_run,
     d_subscription, d_version, d_event, d_key, d_lane, d_created, d_revision, d_attempts,
-    d_first_tried, d_due, d_failure FROM messages";
+    d_first_tried, d_due, d_failure, visible, received, first_received FROM messages";
 
 fn message_row(row: &Row<'_>) -> Result<MessageRow> {
     let dead: Option<i64> = row.get(7)?;
@@ -209,6 +211,11 @@ fn message_row(row: &Row<'_>) -> Result<MessageRow> {
         attributes: row.get(5)?,
         body: bytes(row, 6)?,
         delivery: dead.map(|_| delivery_at(row, 7)).transpose()?,
+        reception: Reception {
+            visible: time(row, 20)?,
+            count: row.get(21)?,
+            first: maybe_time(row, 22)?,
+        },
     })
 }
 
@@ -268,4 +275,41 @@ pub(crate) fn queue_depths(conn: &Connection) -> Result<Vec<(ResourceId, u64, Ti
         [],
         |row| Ok((ResourceId(id(row, 0)?), id(row, 1)?, time(row, 2)?)),
     )
+}
+
+pub(crate) fn visible_messages(
+    conn: &Connection,
+    queue: ResourceId,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<MessageRow>> {
+    let sql = format!(
+        "{MESSAGE} INDEXED BY messages_visible WHERE queue = ?1 AND visible <= ?2
+         ORDER BY visible, id LIMIT ?3"
+    );
+    all(conn, &sql, params![int(queue.0), now.0, rows(limit)], message_row)
+}
+
+pub(crate) fn next_visible(
+    conn: &Connection,
+    queue: ResourceId,
+    now: Timestamp,
+) -> Result<Option<Timestamp>> {
+    let sql = "SELECT min(visible) FROM messages INDEXED BY messages_visible
+         WHERE queue = ?1 AND visible > ?2";
+    one(conn, sql, params![int(queue.0), now.0], |row| maybe_time(row, 0)).map(Option::flatten)
+}
+
+pub(crate) fn queue_counts(
+    conn: &Connection,
+    queue: ResourceId,
+    now: Timestamp,
+) -> Result<QueueCounts> {
+    let sql =
+        "SELECT coalesce(sum(visible <= ?2), 0), coalesce(sum(visible > ?2 AND received > 0), 0),
+         coalesce(sum(visible > ?2 AND received = 0), 0) FROM messages WHERE queue = ?1";
+    let counts = one(conn, sql, params![int(queue.0), now.0], |row| {
+        Ok(QueueCounts { visible: id(row, 0)?, in_flight: id(row, 1)?, delayed: id(row, 2)? })
+    });
+    counts.map(Option::unwrap_or_default)
 }

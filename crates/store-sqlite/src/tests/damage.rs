@@ -117,7 +117,7 @@ damage! {
     a_dead_letter_twice:
         "INSERT INTO messages SELECT id + 30000, queue, run, sent, error_code, attributes, d_id,
              d_run, d_subscription, d_version, d_event, d_key, d_lane, d_created, d_revision,
-             d_attempts, d_first_tried, d_due, d_failure, body FROM messages;
+             d_attempts, d_first_tried, d_due, d_failure, body, visible, received, first_received FROM messages;
          UPDATE nodes SET next_id = 1000000"
         => "one-dead-letter";
     a_journal_has_a_gap:

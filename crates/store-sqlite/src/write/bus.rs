@@ -1,8 +1,10 @@
 //! Runs, events, deliveries, the ledger, messages.
 
 use rusqlite::{Connection, Statement, params};
-use stepbus_model::{DeliveryId, MessageId, Outcome};
-use stepbus_store::{DeliveryRow, EventRow, LedgerRow, MessageRow, Retry, RunRow};
+use stepbus_model::{DeliveryId, MessageId, Outcome, ResourceId, Timestamp};
+use stepbus_store::{
+    DeliveryRow, EventRow, LedgerRow, MessageRow, Receipt, Reception, Retry, RunRow,
+};
 
 use super::{Written, hit, int};
 use crate::codes::{cause_code, outcome_code};
@@ -19,6 +21,8 @@ pub(super) struct Bus<'c> {
     insert_message: Statement<'c>,
     insert_dead_letter: Statement<'c>,
     delete_message: Statement<'c>,
+    hide_message: Statement<'c>,
+    move_message: Statement<'c>,
 }
 
 impl<'c> Bus<'c> {
@@ -49,17 +53,27 @@ impl<'c> Bus<'c> {
             )?,
             delete_ledger: conn.prepare("DELETE FROM ledger WHERE id = ?1 AND outcome = ?2")?,
             insert_message: conn.prepare(
-                "INSERT INTO messages (id, queue, run, sent, error_code, attributes, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO messages (id, queue, run, sent, error_code, attributes, body,
+                 visible, received, first_received)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?,
             insert_dead_letter: conn.prepare(
                 "INSERT INTO messages (id, queue, run, sent, error_code, attributes, body,
                  d_id, d_run, d_subscription, d_version, d_event, d_key, d_lane, d_created,
-                 d_revision, d_attempts, d_first_tried, d_due, d_failure)
+                 d_revision, d_attempts, d_first_tried, d_due, d_failure, visible, received,
+                 first_received)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                 ?17, ?18, ?19, ?20)",
+                 ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
             )?,
             delete_message: conn.prepare("DELETE FROM messages WHERE id = ?1")?,
+            hide_message: conn.prepare(
+                "UPDATE messages SET visible = ?3, received = ?4, first_received = ?5
+                 WHERE id = ?1 AND received = ?2",
+            )?,
+            move_message: conn.prepare(
+                "UPDATE messages SET queue = ?2, attributes = ?3, visible = ?4, received = 0,
+                 first_received = NULL WHERE id = ?1",
+            )?,
         })
     }
 
@@ -157,7 +171,10 @@ impl<'c> Bus<'c> {
                 row.sent.0,
                 row.error_code,
                 row.attributes,
-                &row.body[..]
+                &row.body[..],
+                row.reception.visible.0,
+                row.reception.count,
+                row.reception.first.map(|at| at.0)
             ])?;
             return Ok(());
         };
@@ -181,9 +198,33 @@ impl<'c> Bus<'c> {
             delivery.attempts,
             delivery.first_tried.map(|at| at.0),
             delivery.due.map(|at| at.0),
-            delivery.failure
+            delivery.failure,
+            row.reception.visible.0,
+            row.reception.count,
+            row.reception.first.map(|at| at.0)
         ])?;
         Ok(())
+    }
+
+    pub(super) fn hide_message(&mut self, receipt: Receipt, reception: &Reception) -> Written {
+        let values = params![
+            int(receipt.message.0),
+            receipt.count,
+            reception.visible.0,
+            reception.count,
+            reception.first.map(|at| at.0)
+        ];
+        hit(&mut self.hide_message, values, receipt.message)
+    }
+
+    pub(super) fn move_message(
+        &mut self,
+        id: MessageId,
+        queue: ResourceId,
+        attributes: &str,
+        visible: Timestamp,
+    ) -> Written {
+        hit(&mut self.move_message, params![int(id.0), int(queue.0), attributes, visible.0], id)
     }
 
     pub(super) fn delete_message(&mut self, id: MessageId) -> Written {

@@ -86,6 +86,12 @@ impl<'c> Changes<'c> {
             Change::DeleteLedger(id) => self.bus.delete_ledger(*id),
             Change::InsertMessage(row) => self.bus.insert_message(row),
             Change::DeleteMessage(id) => self.bus.delete_message(*id),
+            Change::HideMessage { receipt, reception } => {
+                self.bus.hide_message(*receipt, reception)
+            }
+            Change::MoveMessage { id, queue, attributes, visible } => {
+                self.bus.move_message(*id, *queue, attributes, *visible)
+            }
             Change::InsertExecution(row) => self.work.insert_execution(row),
             Change::ParkExecution { id, wake } => self.work.park(*id, *wake),
             Change::WakeExecution { id } => self.work.wake(*id),

@@ -5,7 +5,8 @@ use stepbus_model::{DeliveryId, EventId, MessageId, Outcome, ResourceId, Timesta
 use super::Driver;
 use super::ground::{BUS, Ground, QUEUE, SUBSCRIPTION, at, finish};
 use crate::{
-    Batch, DeliveryRow, Finish, LedgerRow, MessageFilter, MessageRow, Ready, Retry, StoreError,
+    Batch, DeliveryRow, Finish, LedgerRow, MessageFilter, MessageRow, QueueCounts, Ready,
+    Reception, Retry, StoreError,
 };
 
 const NONE: DeliveryId = DeliveryId(0);
@@ -318,4 +319,48 @@ pub async fn messages_are_filtered(driver: &impl Driver) {
     ground.commit(batch.clone()).await;
     assert!(matches!(ground.refused(batch).await, StoreError::Gone(_)));
     assert_eq!(store.message(letters[4].id).await.unwrap(), None);
+}
+
+pub async fn messages_are_received_hidden_and_moved(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let plain = |visible| MessageRow {
+        delivery: None,
+        reception: Reception { visible: at(visible), ..Reception::default() },
+        ..ground.letter(&ground.delivery())
+    };
+    let (late, soon, now) = (plain(50), plain(20), plain(0));
+    let mut batch = Batch::new();
+    for row in [&late, &soon, &now] {
+        batch.send_message(row.clone());
+    }
+    ground.commit(batch).await;
+    let visible = async |at| store.visible_messages(QUEUE, at, 9).await.unwrap();
+    assert_eq!(visible(at(10)).await, std::slice::from_ref(&now));
+    assert_eq!(visible(at(50)).await, [now.clone(), soon.clone(), late.clone()]);
+    assert_eq!(store.next_visible(QUEUE, at(20)).await.unwrap(), Some(at(50)));
+    assert_eq!(store.next_visible(QUEUE, at(50)).await.unwrap(), None);
+
+    let mut receive = Batch::new();
+    receive.receive_message(&now, at(10), at(40));
+    ground.commit(receive.clone()).await;
+    let held = MessageRow {
+        reception: Reception { visible: at(40), count: 1, first: Some(at(10)) },
+        ..now.clone()
+    };
+    assert_eq!(store.message(now.id).await.unwrap(), Some(held.clone()));
+    assert!(matches!(ground.refused(receive).await, StoreError::Gone(_)), "one receives it");
+    let counts = store.queue_counts(QUEUE, at(30)).await.unwrap();
+    assert_eq!(counts, QueueCounts { visible: 1, in_flight: 1, delayed: 1 });
+    assert_eq!(store.queue_counts(ResourceId(1), at(30)).await.unwrap(), QueueCounts::default());
+
+    let mut batch = Batch::new();
+    batch.hide_message(&held, at(11));
+    batch.move_message(soon.id, ResourceId(66), "{}".into(), at(12));
+    ground.commit(batch).await;
+    assert_eq!(visible(at(12)).await[0].reception.count, 1);
+    let moved = store.visible_messages(ResourceId(66), at(12), 9).await.unwrap();
+    assert_eq!((moved[0].id, moved[0].attributes.as_str()), (soon.id, "{}"));
+    assert_eq!(moved[0].reception, Reception { visible: at(12), ..Reception::default() });
+    ground.sound().await;
 }

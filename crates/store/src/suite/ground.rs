@@ -9,8 +9,8 @@ use stepbus_model::{
 
 use crate::{
     Batch, Cause, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind, ExecutionRow,
-    ExecutionStatus, Finish, ItemCounts, MapRunRow, MapRunStatus, MessageRow, Priority, RunRow,
-    Store, StoreError,
+    ExecutionStatus, Finish, ItemCounts, MapRunRow, MapRunStatus, MessageRow, Priority, Reception,
+    RunRow, Store, StoreError,
 };
 
 pub(super) const BUS: ResourceId = ResourceId(900_001);
@@ -114,6 +114,7 @@ impl Ground {
             attributes: "{\"ERROR_CODE\":\"SDK_CLIENT_ERROR\"}".into(),
             error_code: Some("SDK_CLIENT_ERROR".into()),
             delivery: Some(delivery.clone()),
+            reception: Reception::default(),
         }
     }
 

@@ -47,6 +47,7 @@ macro_rules! conformance {
             deliveries_meet_their_fate
             dead_letters_come_back_or_are_given_up
             messages_are_filtered
+            messages_are_received_hidden_and_moved
             executions_are_kept_whole
             executions_are_listed_newest_first
             executions_are_parked_and_woken

@@ -11,7 +11,8 @@ use stepbus_model::{
 use crate::{
     Batch, Cause, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind,
     ExecutionRow, ExecutionStatus, Finish, ItemCounts, JournalRow, LedgerRow, MapPageRow,
-    MapRunEnd, MapRunRow, MapRunStatus, MessageRow, Priority, Retry, RunRow, Store, StoreError,
+    MapRunEnd, MapRunRow, MapRunStatus, MessageRow, Priority, Reception, Retry, RunRow, Store,
+    StoreError,
 };
 
 /// One move: what kind, and which of the rows there are it concerns. Any two numbers will do.
@@ -285,6 +286,7 @@ impl Script {
             attributes: "{}".into(),
             error_code: (pick % 2 == 1).then(|| "CODE".to_owned()),
             delivery: Some(row.clone()),
+            reception: Reception::default(),
         };
         self.letters.insert(letter.id, letter.clone());
         batch.dead_letter(letter, &row, finish);

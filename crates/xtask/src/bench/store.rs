@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use stepbus_model::{ExecutionId, MessageId, ResourceId, RunId, Timestamp};
 use stepbus_store::{
     Batch, Cause, DefinitionRow, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus,
-    JournalRow, MessageRow, Priority, RunRow, Stats, Store,
+    JournalRow, MessageRow, Priority, Reception, RunRow, Stats, Store,
 };
 use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
 
@@ -241,6 +241,7 @@ impl Bench {
             attributes: String::new(),
             error_code: None,
             delivery: None,
+            reception: Reception::default(),
         }
     }
 

@@ -97,6 +97,13 @@ pub(crate) struct Task {
     pub(crate) credentials: Option<Expression>,
 }
 
+impl Task {
+    /// Whether SendTaskSuccess and its kin may end it. AWS lets them end a `.sync` call too.
+    pub(crate) fn has_token(&self) -> bool {
+        self.integration != Integration::RequestResponse || self.service == Service::Activity
+    }
+}
+
 /// Which family of history events a task writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Service {

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::chance::task_token;
-use crate::definition::model::{Kind, Service, State};
+use crate::definition::model::{Kind, State};
 use crate::execution::Execution;
-use crate::io::{Integration, MapItem, TaskId, WorkflowType};
+use crate::io::{MapItem, TaskId, WorkflowType};
 use crate::program::Program;
 use crate::thread::{Activity, Fork, Thread};
 
@@ -33,7 +33,7 @@ pub(super) fn context(
         json!({ "Id": &*start.state_machine_arn, "Name": &*start.state_machine_name }),
     );
     if let Kind::Task(task) = &state.kind
-        && (task.integration == Integration::WaitForTaskToken || task.service == Service::Activity)
+        && task.has_token()
     {
         let id = TaskId { visit: thread.visit, attempt: thread.attempt };
         let token = task_token(&start.execution_arn, start.seed, id);

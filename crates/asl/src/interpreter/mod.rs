@@ -210,6 +210,18 @@ impl<'r> Run<'r> {
         id
     }
 
+    /// Takes the latest event back, if it is the one named.
+    fn unsay(&mut self, event: u64) -> bool {
+        let latest = event == self.execution.events;
+        if latest {
+            self.execution.events -= 1;
+            if let Some(recorder) = &mut self.recorder {
+                recorder.pop();
+            }
+        }
+        latest
+    }
+
     /// The execution is over. Nothing may be open any more.
     fn end(&mut self, outcome: Outcome) {
         if self.execution.times_out_at.take().is_some() {

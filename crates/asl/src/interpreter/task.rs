@@ -13,8 +13,8 @@ use crate::chance::{Point, task_token};
 use crate::definition::model::{Kind, Service, State, Task};
 use crate::execution::Execution;
 use crate::expression::Expression;
-use crate::fault::{DATA_LIMIT, Fault, FaultKind, TIMEOUT};
-use crate::io::{Command, Failure, Integration, RunTask, TaskId, Timer, TimerKind};
+use crate::fault::{DATA_LIMIT, Fault, FaultKind, RUNTIME, TIMEOUT};
+use crate::io::{Command, Failure, RunTask, TaskId, Timer, TimerKind};
 use crate::program::Program;
 use crate::thread::{Activity, OpenTask, Thread, ThreadId};
 
@@ -145,8 +145,21 @@ impl Run<'_> {
         failure: Failure,
     ) -> Flow {
         self.clear_task_timers(thread);
+        if failure.error.as_deref() == Some(RUNTIME) {
+            return self.task_refused(id, thread, failure);
+        }
         self.tell_failure(thread, Moment::Failed, &failure);
         self.handle(id, thread, Fault::told(failure))
+    }
+
+    /// The call could not be made at all, as that of an activity which is gone. AWS finds that out
+    /// before it tells of the call.
+    fn task_refused(&mut self, id: ThreadId, thread: &mut Thread, failure: Failure) -> Flow {
+        let untold = matches!(&thread.activity, Activity::Task(open) if !open.started);
+        if untold && self.unsay(thread.last) {
+            thread.last = thread.entered;
+        }
+        self.handle(id, thread, Fault::runtime(failure.cause.unwrap_or_default()))
     }
 
     pub(super) fn task_timed_out(
@@ -212,15 +225,13 @@ pub(crate) fn task_command(
     let Kind::Task(task) = &state.kind else { return None };
     let id = TaskId { visit: thread.visit, attempt: thread.attempt };
     let start = &execution.start;
-    let named =
-        task.integration == Integration::WaitForTaskToken || task.service == Service::Activity;
     Some(RunTask {
         task: id,
         resource: Arc::clone(&task.resource),
         integration: task.integration,
         arguments: Arc::clone(&open.arguments),
         credentials: open.credentials.clone(),
-        token: named.then(|| task_token(&start.execution_arn, start.seed, id)),
+        token: task.has_token().then(|| task_token(&start.execution_arn, start.seed, id)),
         state_name: Arc::clone(&state.name),
         timeout_seconds: open.timeout_seconds,
         heartbeat_seconds: open.heartbeat_seconds,

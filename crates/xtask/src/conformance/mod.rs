@@ -7,6 +7,7 @@ mod patterns;
 mod teststate;
 mod transforms;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -77,17 +78,22 @@ fn run_file(file: &Path, arguments: &Arguments) -> anyhow::Result<Count> {
         fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut count = Count::default();
     let mut failures = Vec::new();
+    let mut cases = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let case: Value = serde_json::from_str(&jsonata::readable(line))
             .with_context(|| format!("{} line {}", file.display(), i + 1))?;
-        if arguments.skip_needs && lacks_service(&case) {
+        cases.push((i, case));
+    }
+    let siblings = Siblings::of(&cases);
+    for (i, case) in &cases {
+        if arguments.skip_needs && lacks_service(case) {
             count.skipped += 1;
             continue;
         }
         let id = case["id"].as_str().map_or_else(|| format!("line {}", i + 1), str::to_owned);
-        let outcome = run_case(&case);
+        let outcome = run_case(case, &siblings);
         if arguments.show.as_deref() == Some(id.as_str()) {
-            show(&id, &case, &outcome);
+            show(&id, case, &outcome);
         }
         match outcome {
             Ok(()) => count.passed += 1,
@@ -105,10 +111,32 @@ fn run_file(file: &Path, arguments: &Arguments) -> anyhow::Result<Count> {
     Ok(count)
 }
 
-fn run_case(case: &Value) -> Outcome {
+/// Histories by the run they were recorded from: several cases may tell of one run.
+struct Siblings<'c>(HashMap<Run<'c>, &'c Value>);
+
+/// The test that was recorded, what it ran and with what input.
+type Run<'c> = (&'c str, String, String);
+
+impl<'c> Siblings<'c> {
+    fn of(cases: &'c [(usize, Value)]) -> Siblings<'c> {
+        let told = cases.iter().filter_map(|(_, case)| {
+            let history = case.get("history").filter(|events| events.is_array())?;
+            Some((run_of(case), history))
+        });
+        Siblings(told.collect())
+    }
+}
+
+fn run_of(case: &Value) -> Run<'_> {
+    let id = case["id"].as_str().unwrap_or_default();
+    let test = id.rsplit_once('#').map_or(id, |(test, _)| test);
+    (test, case["definition"].to_string(), case["input"].to_string())
+}
+
+fn run_case(case: &Value, siblings: &Siblings<'_>) -> Outcome {
     match case["kind"].as_str().unwrap_or_default() {
         "match" | "compile" => patterns::run_case(case),
-        "execution" => execution::run_case(case),
+        "execution" => execution::run_case(case, siblings.0.get(&run_of(case)).copied()),
         "invalid_definition" => definition::run_invalid(case),
         "input_transform" => transforms::run_case(case),
         "jsonata" => jsonata::run_case(case),

@@ -130,7 +130,13 @@ const ANY: &[&str] = &[
 ];
 
 /// Names that stand for a run's own ones without the brackets of a placeholder.
-const BARE: &[&str] = &["lambda_function_name", "lambda_function_1_name", "lambda_function_2_name"];
+const BARE: &[&str] = &[
+    "lambda_function_name",
+    "lambda_function_1_name",
+    "lambda_function_2_name",
+    "activity_arn",
+    "sqs_queue_url",
+];
 
 /// What stands between the placeholders of a text.
 fn pieces(text: &str) -> Vec<&str> {

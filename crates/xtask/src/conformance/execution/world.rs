@@ -1,15 +1,17 @@
 //! What stands around an execution while a case runs: a clock, functions, map runs.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use stepbus_asl::{
     Bounds, Command, Execution, Failure, Input, MapItem, MapRunOutcome, MapRunSpec, MapSource,
-    Outcome, Program, RunTask, Start, TaskId, Timer, WorkflowType, map,
+    Outcome, Program, RunTask, Start, TaskId, Timer, TimerKind, WorkflowType, map,
 };
 use stepbus_model::{Limits, Timestamp};
+
+use super::recording::{Answer, Recording};
 
 /// 2024-03-17, for cases that do not say when they were recorded.
 const BEGIN: Timestamp = Timestamp(1_710_673_798_000);
@@ -28,8 +30,7 @@ enum Function {
 }
 
 pub(super) struct World {
-    /// What services and workers outside answered, in the order of the recording.
-    recorded: VecDeque<Value>,
+    recording: Recording,
     now: Timestamp,
     timers: BTreeMap<Timer, Timestamp>,
     functions: BTreeMap<String, Function>,
@@ -37,7 +38,8 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn of(case: &Value) -> World {
+    /// The world of a case, in which what `history` records is answered to the same calls.
+    pub(super) fn of(case: &Value, history: &[Value]) -> World {
         let handlers = case["lambda_handlers"].as_array();
         let functions = handlers
             .into_iter()
@@ -48,18 +50,17 @@ impl World {
             })
             .collect();
         let recorded = case["recorded"].as_str().and_then(|day| Timestamp::parse(day).ok());
-        let history = case["history"].as_array().cloned().unwrap_or_default();
         World {
             functions,
             now: recorded.unwrap_or(BEGIN),
-            recorded: history.into_iter().filter(is_answer).collect(),
+            recording: Recording::of(history),
             ..World::new()
         }
     }
 
     fn new() -> World {
         World {
-            recorded: VecDeque::new(),
+            recording: Recording::default(),
             now: BEGIN,
             timers: BTreeMap::new(),
             functions: BTreeMap::new(),
@@ -88,7 +89,7 @@ impl World {
         let (mut execution, commands) = Execution::begin(program, self.now, start);
         let mut answers = self.perform(program, commands);
         while execution.outcome().is_none() {
-            let input = match answers.pop() {
+            let input = match self.recorded().or_else(|| answers.pop()) {
                 Some(input) => input,
                 None if stops_at_timers => break,
                 None => self.next_timer()?,
@@ -118,10 +119,8 @@ impl World {
         let mut answers = Vec::new();
         for command in commands {
             match command {
-                Command::RunTask(task) => match self.answers(&task) {
-                    Some(recorded) => answers.extend(recorded),
-                    None => answers.extend(self.call(&task)),
-                },
+                Command::RunTask(task) if self.recording.take(&task) => {}
+                Command::RunTask(task) => answers.extend(self.call(&task)),
                 Command::SetTimer { timer, at } => {
                     self.timers.insert(timer, at);
                 }
@@ -158,48 +157,42 @@ impl World {
                 })
             });
         }
+        if run.resource.contains(":activity:") {
+            // A recording in which it was never scheduled is one of an activity that is gone.
+            let gone = format!("The activity {} does not exist.", run.resource);
+            let failure = Failure::new("States.Runtime", gone);
+            return Some(Input::TaskFailed { task, failure });
+        }
         let cause = format!("no stand-in for {}", run.resource);
         Some(Input::TaskFailed { task, failure: Failure::new("Unavailable", cause) })
     }
 
-    /// What the recording says was answered to a call of a service that Stepbus has.
-    fn answers(&mut self, run: &RunTask) -> Option<Vec<Input>> {
-        const OURS: [&str; 4] = [":activity:", ":::sqs:", ":::states:", ":::events:"];
-        if !OURS.iter().any(|service| run.resource.contains(service)) {
-            return None;
+    /// The next thing that the recording says came from outside.
+    fn recorded(&mut self) -> Option<Input> {
+        while let Some((task, answer)) = self.recording.next() {
+            return Some(match answer {
+                Answer::Started(worker) => Input::TaskStarted { task, worker },
+                Answer::Submitted(output) => Input::TaskSubmitted { task, output },
+                Answer::Succeeded(output) => Input::TaskSucceeded { task, output },
+                Answer::Failed(failure) => Input::TaskFailed { task, failure },
+                Answer::TimedOut => match self.task_timer(task) {
+                    Some(timer) => Input::TimerFired { timer },
+                    None => continue,
+                },
+            });
         }
-        let task = run.task;
-        let mut inputs = Vec::new();
-        while let Some(event) = self.recorded.pop_front() {
-            let kind = event["type"].as_str().unwrap_or_default();
-            let details = details(&event);
-            let output = || Arc::new(parsed(&details["output"]));
-            let text = |name: &str| match &details[name] {
-                Value::Null => None,
-                Value::String(text) => Some(text.clone()),
-                other => Some(other.to_string()),
-            };
-            match kind {
-                "ActivityStarted" => {
-                    inputs.push(Input::TaskStarted { task, worker: text("workerName") });
-                    continue;
-                }
-                "TaskSubmitted" => {
-                    inputs.push(Input::TaskSubmitted { task, output: output() });
-                    continue;
-                }
-                "TaskSucceeded" | "ActivitySucceeded" => {
-                    inputs.push(Input::TaskSucceeded { task, output: output() });
-                }
-                "TaskFailed" | "ActivityFailed" => {
-                    let failure = Failure { error: text("error"), cause: text("cause") };
-                    inputs.push(Input::TaskFailed { task, failure });
-                }
-                _ => {}
-            }
-            break;
-        }
-        Some(inputs)
+        None
+    }
+
+    /// Lets the timer fire that ends a task first.
+    fn task_timer(&mut self, task: TaskId) -> Option<Timer> {
+        let kinds = [TimerKind::Heartbeat, TimerKind::Timeout];
+        let timers = kinds.map(|kind| Timer { visit: task.visit, kind, attempt: task.attempt });
+        let set = timers.into_iter().filter_map(|timer| Some((*self.timers.get(&timer)?, timer)));
+        let (at, timer) = set.min_by_key(|(at, _)| *at)?;
+        self.timers.remove(&timer);
+        self.now = self.now.max(at);
+        Some(timer)
     }
 
     fn invoke(
@@ -293,23 +286,4 @@ fn function(path: &str) -> Function {
     } else {
         Function::Echo
     }
-}
-
-/// Events in which a recording tells what came from outside.
-fn is_answer(event: &Value) -> bool {
-    let kind = event["type"].as_str().unwrap_or_default();
-    let family = kind.starts_with("Task") || kind.starts_with("Activity");
-    let moments = ["Submitted", "Succeeded", "Failed", "TimedOut"];
-    kind == "ActivityStarted" || (family && moments.iter().any(|moment| kind.ends_with(moment)))
-}
-
-fn details(event: &Value) -> Value {
-    let members = event.as_object().into_iter().flatten();
-    let details = members.filter(|(name, _)| name.ends_with("EventDetails"));
-    details.map(|(_, details)| details.clone()).next().unwrap_or_default()
-}
-
-/// JSON text, or what the recording shows parsed.
-fn parsed(value: &Value) -> Value {
-    value.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| value.clone())
 }

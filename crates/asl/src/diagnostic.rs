@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use stepbus_document::{Document, Position, join};
 
+use crate::definition::model::StateId;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Severity {
@@ -54,6 +56,8 @@ pub(crate) const INVALID_JSONATA: &str = "INVALID_JSONATA_EXPRESSION";
 pub(crate) const TOO_DEEP: &str = "TOO_DEEPLY_NESTED";
 /// Ours: AWS lets the execution find out.
 pub(crate) const UNASSIGNED: &str = "UNASSIGNED_VARIABLE";
+/// Ours: AWS lets such a loop run until its history is full.
+pub(crate) const ENDLESS_LOOP: &str = "ENDLESS_LOOP";
 pub(crate) const NO_DOLLAR: &str = "NO_DOLLAR";
 pub(crate) const PASS_RESULT_IS_STATIC: &str = "PASS_RESULT_IS_STATIC";
 
@@ -93,13 +97,22 @@ impl At {
     }
 }
 
+/// A variable that an expression reads.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) name: String,
+    pub(crate) at: At,
+    /// The state, of the machine that is being read, in which it is read.
+    pub(crate) state: StateId,
+}
+
 /// The problems found so far.
 #[derive(Debug)]
 pub(crate) struct Problems<'d> {
     document: &'d Document,
     pub(crate) found: Vec<Diagnostic>,
-    /// Variables that expressions read, and where, until it is known who assigns them.
-    pub(crate) variables_read: Vec<(String, At)>,
+    /// Variables that expressions read, until it is known who assigns them.
+    pub(crate) variables_read: Vec<Read>,
 }
 
 impl<'d> Problems<'d> {
@@ -108,7 +121,7 @@ impl<'d> Problems<'d> {
     }
 
     pub(crate) fn reads(&mut self, variable: &str, at: &At) {
-        self.variables_read.push((variable.to_owned(), at.clone()));
+        self.variables_read.push(Read { name: variable.to_owned(), at: at.clone(), state: 0 });
     }
 
     pub(crate) fn schema(&mut self, at: &At, message: impl Into<String>) -> &mut Diagnostic {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use stepbus_expr::{Env, EvalLimits, Jsonata, Roots, Scope, Template};
 
-use crate::diagnostic::{At, INVALID_JSONATA, NO_DOLLAR, Problems};
+use crate::diagnostic::{At, INVALID_JSONATA, NO_DOLLAR, Problems, UNASSIGNED, closest};
 use crate::fault::Fault;
 use crate::paths::{PathExpression, Payload};
 
@@ -24,8 +24,22 @@ pub(crate) fn is_expression(text: &str) -> bool {
     text.starts_with("{%") && text.ends_with("%}")
 }
 
+/// What `$states` holds beside `input` and `context` where an expression stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sees {
+    /// `$states.result`
+    pub(crate) result: bool,
+    /// `$states.errorOutput`
+    pub(crate) error: bool,
+}
+
 /// Compiles a template of JSONata expressions.
-pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Option<Expression> {
+pub(crate) fn jsonata(
+    value: &Value,
+    at: &At,
+    sees: Sees,
+    problems: &mut Problems<'_>,
+) -> Option<Expression> {
     match Template::compile(value) {
         Ok(template) if template.is_constant() => {
             warn_of_paths(value, at, problems);
@@ -36,6 +50,7 @@ pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Op
             template.for_each_expression(&mut |pointer, expression| {
                 context = context.max(reads_context(expression));
                 let at = at.inside(pointer);
+                check_references(expression, &at, sees, problems);
                 for variable in expression.variables().filter(|name| *name != "states") {
                     problems.reads(variable, &at);
                 }
@@ -55,6 +70,40 @@ pub(crate) fn jsonata(value: &Value, at: &At, problems: &mut Problems<'_>) -> Op
             }
             None
         }
+    }
+}
+
+/// Reports what an expression reads that is not there.
+fn check_references(expression: &Jsonata, at: &At, sees: Sees, problems: &mut Problems<'_>) {
+    const SEEN: [&str; 4] = ["input", "result", "errorOutput", "context"];
+    for reference in expression.top_references() {
+        let message = format!(
+            "The JSONata expression refers to '{reference}' at its top level, where there is no input document"
+        );
+        let path = match reference {
+            "$" | "$$" => String::new(),
+            name => format!(".{name}"),
+        };
+        problems
+            .error(INVALID_JSONATA, at, message)
+            .hint(format!("the state's input is `$states.input{path}`"));
+    }
+    for member in expression.members_of("states").unwrap_or_default() {
+        let hint = match member {
+            "result" if !sees.result => {
+                "only Output and Assign of a Task, Parallel or Map state see the result"
+            }
+            "errorOutput" if !sees.error => "only Output and Assign of a Catch see the error",
+            name if SEEN.contains(&name) => continue,
+            name => {
+                let near = closest(name, SEEN).map(|near| format!("did you mean `{near}`?"));
+                let message = format!("'$states.{name}' does not exist");
+                problems.warning(UNASSIGNED, at, message).hint = near;
+                continue;
+            }
+        };
+        let message = format!("'$states.{member}' is not accessible here");
+        problems.error(INVALID_JSONATA, at, message).hint(hint);
     }
 }
 

@@ -123,6 +123,7 @@ impl Builder<'_> {
         let fields = Fields::of(value, at, &mut self.problems)?;
         fields.check(CATCHER, &["ErrorEquals", "Next"], scope.language, &mut self.problems);
         let next = self.target("Next", "Next", id, &fields, flow);
+        let scope = scope.with_error();
         let assign = self.assign(&fields, scope);
         let (output, result_path) = match scope.language {
             Language::Jsonata => (self.payload("Output", &fields, scope), ResultPath::Replace),

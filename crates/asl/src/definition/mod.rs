@@ -9,6 +9,7 @@ pub(crate) mod model;
 mod resource;
 mod states;
 pub(crate) mod values;
+mod variables;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,9 +20,8 @@ use stepbus_document::Document;
 use self::fields::{Fields, In, Known};
 use self::flow::Flow;
 use self::model::{DataFlow, Kind, Language, State, StateId, Target};
-use crate::diagnostic::{
-    At, DUPLICATE_STATE, Diagnostic, INVALID_STATE_NAME, Problems, TOO_DEEP, UNASSIGNED,
-};
+use self::variables::Assigned;
+use crate::diagnostic::{At, DUPLICATE_STATE, Diagnostic, INVALID_STATE_NAME, Problems, TOO_DEEP};
 use crate::io::WorkflowType;
 
 /// Machines inside one another. Each level is a frame of a few recursive functions.
@@ -86,8 +86,12 @@ pub(crate) struct Builder<'d> {
     names: HashSet<String>,
     pub(crate) labels: HashSet<String>,
     depth: usize,
+    /// The state that is being read.
+    current: StateId,
     /// Variables assigned in the machine that is being read.
-    pub(crate) assigned: HashSet<String>,
+    assigned: Vec<Assigned>,
+    /// Variables assigned in the machines inside the one that is being read.
+    assigned_inside: Vec<Assigned>,
     /// A state that stands alone may name any Next.
     pub(crate) alone: bool,
 }
@@ -102,7 +106,9 @@ impl<'d> Builder<'d> {
             names: HashSet::new(),
             labels: HashSet::new(),
             depth: 0,
-            assigned: HashSet::new(),
+            current: 0,
+            assigned: Vec::new(),
+            assigned_inside: Vec::new(),
             alone: false,
         }
     }
@@ -129,16 +135,6 @@ impl<'d> Builder<'d> {
         let start = start?;
         let comment = fields.get("Comment").and_then(Value::as_str).map(str::to_owned);
         Some(Parsed { states: self.finish()?, start, timeout_seconds, comment })
-    }
-
-    /// Warns of variables that are read where nothing assigns them.
-    fn unassigned(&mut self, known: usize) {
-        for (name, at) in self.problems.variables_read.split_off(known) {
-            let message = format!("Variable '{name}' is not assigned in this scope");
-            self.problems
-                .warning(UNASSIGNED, &at, message)
-                .hint(format!("assign it before, as `Assign: {{ {name}: … }}`"));
-        }
     }
 
     fn lone_state(&mut self, name: &str, value: &Value, at: &At) -> Option<Parsed> {
@@ -206,9 +202,11 @@ impl<'d> Builder<'d> {
         let outer_states = std::mem::take(&mut self.states);
         let outer_type = std::mem::replace(&mut self.workflow_type, execution_type);
         let known = self.problems.variables_read.len();
+        let inside = self.assigned_inside.len();
         let start = self.machine(fields);
         // Children are executions of their own, which see no variables of the map's.
         self.unassigned(known);
+        self.assigned_inside.truncate(inside);
         self.workflow_type = outer_type;
         let states = std::mem::replace(&mut self.states, outer_states);
         let states = states.into_iter().collect::<Option<Vec<_>>>()?;
@@ -231,16 +229,12 @@ impl<'d> Builder<'d> {
         let ids = self.reserve(&states);
         let mut flow = Flow::new(states.at.clone(), ids.iter().map(|(name, id)| (*name, *id)));
         self.depth += 1;
-        let outer = std::mem::take(&mut self.assigned);
-        let known = self.problems.variables_read.len();
+        let outer = self.enter_variables();
         for (name, value) in states.map {
             let at = states.at.field(name);
             self.state(ids[name.as_str()], name, value, &at, &mut flow);
         }
-        let assigned = std::mem::replace(&mut self.assigned, outer);
-        let read = self.problems.variables_read.split_off(known);
-        let left = read.into_iter().filter(|(name, _)| !assigned.contains(name));
-        self.problems.variables_read.extend(left);
+        self.leave_variables(outer, &flow);
         self.depth -= 1;
         let start = start.and_then(|name| {
             let id = flow.target(name);
@@ -275,7 +269,13 @@ impl<'d> Builder<'d> {
     }
 
     fn state(&mut self, id: StateId, name: &str, value: &Value, at: &At, flow: &mut Flow) {
+        let outer = std::mem::replace(&mut self.current, id);
+        let known = self.problems.variables_read.len();
         let state = self.read_state(id, name, value, at, flow);
+        for read in &mut self.problems.variables_read[known..] {
+            read.state = id;
+        }
+        self.current = outer;
         self.states[id as usize] = state;
     }
 }

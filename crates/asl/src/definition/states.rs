@@ -138,7 +138,7 @@ impl Builder<'_> {
         let fields = Fields::of(value, at.clone(), &mut self.problems)?;
         let language = self.state_language(&fields);
         fields.text("Comment", &mut self.problems);
-        let scope = Scope { language };
+        let scope = Scope::new(language);
         let state_type = self.state_type(&fields)?;
         // Whatever is wrong with the rest, all of it is read, so that all of it is told.
         let kind = self.kind(id, state_type, &fields, scope, flow);
@@ -294,7 +294,7 @@ impl Builder<'_> {
         match state_type {
             "Choice" => return Target::End,
             "Succeed" | "Fail" => {
-                flow.end();
+                flow.end(id);
                 return Target::End;
             }
             _ => {}
@@ -311,7 +311,7 @@ impl Builder<'_> {
         };
         match (fields.has("Next"), end) {
             (false, true) => {
-                flow.end();
+                flow.end(id);
                 Target::End
             }
             (true, false) => {
@@ -358,9 +358,10 @@ impl Builder<'_> {
         if state_type == "Fail" {
             return DataFlow::default();
         }
+        let leaving = scope.with_result(matches!(state_type, "Task" | "Parallel" | "Map"));
         let assign = match state_type {
             "Succeed" => None,
-            _ => self.assign(fields, scope),
+            _ => self.assign(fields, leaving),
         };
         let arguments = match (state_type, scope.language) {
             ("Task" | "Parallel", Language::Jsonata) => self.payload("Arguments", fields, scope),
@@ -373,7 +374,7 @@ impl Builder<'_> {
             Language::Jsonata => DataFlow {
                 arguments,
                 assign,
-                output: self.payload("Output", fields, scope),
+                output: self.payload("Output", fields, leaving),
                 ..DataFlow::default()
             },
             Language::JsonPath => DataFlow {

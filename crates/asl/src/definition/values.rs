@@ -8,14 +8,30 @@ use stepbus_model::Timestamp;
 
 use super::fields::{Fields, expected, whole};
 use super::model::{Language, ResultPath};
+use super::variables::Assigned;
 use super::{Builder, MAX_SECONDS};
 use crate::diagnostic::{At, Problems};
-use crate::expression::{self, Expression, is_expression};
+use crate::expression::{self, Expression, Sees, is_expression};
 
 /// What the fields of one state are read with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope {
     pub(crate) language: Language,
+    pub(crate) sees: Sees,
+}
+
+impl Scope {
+    pub(super) fn new(language: Language) -> Scope {
+        Scope { language, sees: Sees::default() }
+    }
+
+    pub(super) fn with_result(self, result: bool) -> Scope {
+        Scope { sees: Sees { result, ..self.sees }, ..self }
+    }
+
+    pub(super) fn with_error(self) -> Scope {
+        Scope { sees: Sees { error: true, ..self.sees }, ..self }
+    }
 }
 
 /// Characters of a variable's name.
@@ -30,12 +46,16 @@ impl Builder<'_> {
         scope: Scope,
     ) -> Option<Expression> {
         let value = fields.get(name)?;
+        if scope.language == Language::JsonPath && !value.is_object() && name != "Credentials" {
+            self.problems.schema(&fields.at(name), expected("Object", value));
+            return None;
+        }
         self.template(value, &fields.at(name), scope)
     }
 
     pub(super) fn template(&mut self, value: &Value, at: &At, scope: Scope) -> Option<Expression> {
         match scope.language {
-            Language::Jsonata => expression::jsonata(value, at, &mut self.problems),
+            Language::Jsonata => expression::jsonata(value, at, scope.sees, &mut self.problems),
             Language::JsonPath => expression::payload(value, at, &mut self.problems),
         }
     }
@@ -47,8 +67,9 @@ impl Builder<'_> {
                 Language::JsonPath => name.strip_suffix(".$").unwrap_or(name),
                 Language::Jsonata => name,
             };
-            check_variable(variable, &object.at.field(name), &mut self.problems);
-            self.assigned.insert(variable.to_owned());
+            let at = object.at.field(name);
+            check_variable(variable, &at, &mut self.problems);
+            self.assigned.push(Assigned { name: variable.to_owned(), state: self.current, at });
         }
         self.payload("Assign", fields, scope)
     }

@@ -15,6 +15,7 @@ mod names;
 mod regexes;
 mod scope;
 mod template;
+mod top;
 mod tree;
 
 use std::fmt;
@@ -36,7 +37,7 @@ pub use template::{Template, expression_in};
 pub(crate) use convert::from_f64 as number;
 use convert::{NoJson, Room, from_evaluator};
 use meter::Meter;
-use names::{Names, is_plain};
+use names::{Names, Need, is_plain};
 use scope::Plain;
 
 /// Bytes of one expression's text.
@@ -56,6 +57,7 @@ struct Compiled {
     /// The tree that counts its steps, made when it is first needed.
     metered: OnceLock<AstNode>,
     names: Names,
+    top: Vec<String>,
     /// Functions of ours that the evaluator needs for it.
     functions: Vec<String>,
     guards: Vec<String>,
@@ -79,6 +81,7 @@ impl Jsonata {
         }
         let mut tree = parser::parse(source).map_err(|error| parse_error(source, &error))?;
         let names = Names::of(&tree);
+        let top = top::references(&tree);
         let regexes = regexes::steps(&tree)?;
         let functions =
             names.mentioned.keys().filter(|name| functions::is_ours(name)).cloned().collect();
@@ -87,7 +90,7 @@ impl Jsonata {
         let guards = guard::guard(&mut tree, &|name| names.bound.contains(name));
         let (cost, metered) = (cost::bound(&tree), OnceLock::new());
         let compiled =
-            Compiled { source, tree, cost, metered, names, functions, guards, regexes, plain };
+            Compiled { source, tree, cost, metered, names, top, functions, guards, regexes, plain };
         Ok(Jsonata { compiled: Arc::new(compiled) })
     }
 
@@ -100,6 +103,22 @@ impl Jsonata {
     /// Variables that the expression reads and does not bind itself, without their `$`.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.compiled.names.free.iter().map(String::as_str)
+    }
+
+    /// What it reads of an input document, as `$`, `$$` or a field's name at its top: nothing, where
+    /// it is evaluated without one.
+    pub fn top_references(&self) -> impl Iterator<Item = &str> {
+        self.compiled.top.iter().map(String::as_str)
+    }
+
+    /// The members of `$name` that it reads, by name; `None` when it may read all of it.
+    #[must_use]
+    pub fn members_of(&self, name: &str) -> Option<Vec<&str>> {
+        match self.compiled.names.mentioned.get(name) {
+            None => Some(Vec::new()),
+            Some(Need::Whole) => None,
+            Some(Need::Members(members)) => Some(members.iter().map(String::as_str).collect()),
+        }
     }
 
     /// The result; `None` for JSONata's undefined.

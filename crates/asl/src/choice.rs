@@ -6,7 +6,7 @@ use serde_json::Value;
 use stepbus_expr::{Path, Roots};
 use stepbus_model::Timestamp;
 
-use crate::definition::fields::{Fields, kind_of};
+use crate::definition::fields::{Fields, kind_of, only_for};
 use crate::definition::values::timestamp;
 use crate::diagnostic::{At, Problems, closest};
 use crate::expression::{ContextUse, Frame};
@@ -146,12 +146,17 @@ fn test(fields: &Fields<'_>, top: bool, problems: &mut Problems<'_>) -> Option<T
                 Some((operator, path)) => {
                     found.push(comparison(fields, name, operator, path, problems));
                 }
+                None if top && matches!(name.as_str(), "Condition" | "Output") => {
+                    refuse_jsonata(fields, name, problems);
+                }
                 None => refuse(fields, name, problems),
             },
         }
     }
     match found.len() {
         1 => found.pop().flatten(),
+        // What was meant is told already.
+        0 if top && fields.has("Condition") => None,
         0 => {
             problems.schema(&fields.at, "A choice rule must have exactly one comparison operator");
             None
@@ -161,6 +166,18 @@ fn test(fields: &Fields<'_>, top: bool, problems: &mut Problems<'_>) -> Option<T
             None
         }
     }
+}
+
+fn refuse_jsonata(fields: &Fields<'_>, name: &str, problems: &mut Problems<'_>) {
+    let at = At { pointer: fields.at(name).pointer, location: fields.at.location.clone() };
+    problems.schema(&at, only_for(name, "JSONPath", "JSONata")).hint(
+        "compare with `Variable` and an operator, or set the state's `QueryLanguage: JSONata`",
+    );
+}
+
+/// Whether a rule of JSONPath mode may have a field of that name.
+pub(crate) fn is_operator(name: &str) -> bool {
+    operator(name).is_some()
 }
 
 fn refuse(fields: &Fields<'_>, name: &str, problems: &mut Problems<'_>) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stepbus_model::Timestamp;
 
 use crate::history::HistoryEvent;
-use crate::interpreter::{Run, task_command};
+use crate::interpreter::{Run, bytes, task_command};
 use crate::io::{
     Command, Input, MapRunSpec, Outcome, RunTask, Start, Status, TaskId, Timer, TimerKind, Visit,
 };
@@ -274,8 +274,9 @@ impl Execution {
     }
 
     fn index(&mut self) {
-        for (id, thread) in self.threads.iter().enumerate() {
+        for (id, thread) in self.threads.iter_mut().enumerate() {
             let Some(thread) = thread else { continue };
+            thread.variable_bytes = thread.variables.iter().map(|(_, value)| bytes(value)).sum();
             if !matches!(thread.activity, Activity::Fork(_) | Activity::Stopped) {
                 let id = ThreadId::try_from(id).expect("threads are counted in 32 bits");
                 self.waiting.insert(thread.visit, id);

@@ -21,6 +21,8 @@ pub(crate) enum FaultKind {
     Heartbeat,
     /// The state cannot go on with its data. Its name and event are put before the cause.
     Runtime,
+    /// A state's own data is larger than a bound. The cause stands as it is.
+    DataLimit,
     /// An expression failed. History tells it in an event of its own.
     Evaluation { location: Option<String> },
 }
@@ -43,6 +45,10 @@ impl Fault {
     /// An error by name whose cause is put after the state's name and event.
     pub(crate) fn named(error: &str, cause: impl Into<String>) -> Fault {
         Fault { failure: Failure::new(error, cause), kind: FaultKind::Runtime }
+    }
+
+    pub(crate) fn data_limit(cause: impl Into<String>) -> Fault {
+        Fault { failure: Failure::new(DATA_LIMIT, cause), kind: FaultKind::DataLimit }
     }
 
     pub(crate) fn evaluation(cause: impl Into<String>, location: Option<&str>) -> Fault {

@@ -58,6 +58,17 @@ pub struct Bounds {
     pub payload_bytes: usize,
     pub steps_per_input: u64,
     pub history_events: u64,
+    #[serde(default = "unbounded")]
+    pub variable_bytes: usize,
+    #[serde(default = "unbounded")]
+    pub variables_bytes: usize,
+    #[serde(default)]
+    pub data_limit_ends: bool,
+}
+
+/// Executions that began before there was a bound keep on without it.
+fn unbounded() -> usize {
+    usize::MAX
 }
 
 impl From<&Limits> for Bounds {
@@ -66,6 +77,9 @@ impl From<&Limits> for Bounds {
             payload_bytes: limits.payload_bytes,
             steps_per_input: limits.steps_per_input,
             history_events: limits.history_events,
+            variable_bytes: limits.variable_bytes,
+            variables_bytes: limits.variables_bytes,
+            data_limit_ends: limits.data_limit_ends,
         }
     }
 }

@@ -104,8 +104,10 @@ fn path_fault(path: &Path, _field: &str, error: &PathError) -> Fault {
 
 fn fault(error: &SourceError) -> Fault {
     match error {
-        SourceError::Intrinsic(_) => Fault::named("States.IntrinsicFailure", error.to_string()),
-        SourceError::PathNotFound { .. } | SourceError::Path(_) => {
+        SourceError::Intrinsic(failed) if !failed.argument_missing => {
+            Fault::named("States.IntrinsicFailure", error.to_string())
+        }
+        SourceError::Intrinsic(_) | SourceError::PathNotFound { .. } | SourceError::Path(_) => {
             Fault::runtime(error.to_string())
         }
     }

@@ -166,9 +166,7 @@ fn document(text: &str) -> Result<Document, String> {
 impl Test {
     fn new(program: Arc<Program>, state: StateId, request: Request) -> Test {
         let mut thread = Thread::new(None, state, Arc::clone(&request.start.input), 0);
-        for (name, value) in &request.variables {
-            thread.assign(name, value.clone());
-        }
+        (thread.variables, thread.variable_bytes) = thread.with_assigned(&request.variables);
         let execution = Execution::of_thread(request.start.clone(), request.at, thread);
         let inspection = Inspection { context: request.context.clone(), ..Inspection::default() };
         Test { program, execution, inspection, request, state }

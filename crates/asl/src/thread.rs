@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stepbus_model::Timestamp;
 
 use crate::definition::model::StateId;
 use crate::expression::Variable;
+use crate::interpreter::bytes;
 use crate::io::{MapRunSpec, Visit};
 
 /// Index of a thread in its execution.
@@ -36,6 +37,9 @@ pub(crate) struct Thread {
     /// Variables assigned in this thread; those of its parents are read through them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) variables: Vec<Variable>,
+    /// Bytes of the values of `variables`.
+    #[serde(default)]
+    pub(crate) variable_bytes: u64,
     pub(crate) activity: Activity,
 }
 
@@ -121,15 +125,25 @@ impl Thread {
             last,
             input,
             variables: Vec::new(),
+            variable_bytes: 0,
             activity: Activity::Ready,
         }
     }
 
-    pub(crate) fn assign(&mut self, name: &str, value: Value) {
-        let value = Arc::new(value);
-        match self.variables.iter_mut().find(|(known, _)| &**known == name) {
-            Some((_, old)) => *old = value,
-            None => self.variables.push((Arc::from(name), value)),
+    /// The variables with `values` assigned, and the bytes of all.
+    pub(crate) fn with_assigned(&self, values: &Map<String, Value>) -> (Vec<Variable>, u64) {
+        let (mut variables, mut total) = (self.variables.clone(), self.variable_bytes);
+        for (name, value) in values {
+            total += bytes(value);
+            let value = Arc::new(value.clone());
+            match variables.iter_mut().find(|(known, _)| **known == **name) {
+                Some((_, old)) => {
+                    total = total.saturating_sub(bytes(old));
+                    *old = value;
+                }
+                None => variables.push((Arc::from(name.as_str()), value)),
+            }
         }
+        (variables, total)
     }
 }

@@ -11,6 +11,13 @@ pub struct Limits {
     pub put_events_entries: usize,
     /// Input, output, result or variable scope of a state. AWS: 256 KiB.
     pub payload_bytes: usize,
+    /// Values of one Assign together. AWS: 256 KiB.
+    pub variable_bytes: usize,
+    /// All variables of an execution together. AWS: 10 MiB.
+    pub variables_bytes: usize,
+    /// Whether States.ALL leaves States.DataLimitExceeded alone where a state's own data is too
+    /// large, as AWS has it.
+    pub data_limit_ends: bool,
     /// A workflow definition's text. AWS: 1 MiB.
     pub definition_bytes: usize,
     /// History events of one Standard execution. AWS: 25,000.
@@ -139,6 +146,9 @@ impl Limits {
         event_bytes: 1024 * 1024,
         put_events_entries: 1_000,
         payload_bytes: 16 * 1024 * 1024,
+        variable_bytes: 16 * 1024 * 1024,
+        variables_bytes: 64 * 1024 * 1024,
+        data_limit_ends: false,
         definition_bytes: 4 * 1024 * 1024,
         history_events: 1_000_000,
         steps_per_input: 1_000_000,
@@ -205,6 +215,9 @@ impl Limits {
         event_bytes: 256 * 1024,
         put_events_entries: 10,
         payload_bytes: 256 * 1024,
+        variable_bytes: 256 * 1024,
+        variables_bytes: 10 * 1024 * 1024,
+        data_limit_ends: true,
         definition_bytes: 1024 * 1024,
         history_events: 25_000,
         map_concurrency: 10_000,

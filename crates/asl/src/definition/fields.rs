@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::choice::is_operator;
 use crate::definition::model::Language;
 use crate::diagnostic::{At, Problems, closest};
 
@@ -148,6 +149,9 @@ impl<'v> Fields<'v> {
             };
             let at = At { pointer: self.at(name).pointer, location: self.at.location.clone() };
             let message = match (listed, language) {
+                (None, Language::Jsonata) if is_operator(name) => {
+                    only_for(name, "JSONata", "JSONPath")
+                }
                 (None, _) => format!("Field '{name}' is not supported"),
                 (Some(_), Language::JsonPath) => only_for(name, "JSONPath", "JSONata"),
                 (Some(_), Language::Jsonata) => only_for(name, "JSONata", "JSONPath"),
@@ -166,7 +170,7 @@ impl<'v> Fields<'v> {
     }
 }
 
-fn only_for(name: &str, set: &str, supports: &str) -> String {
+pub(crate) fn only_for(name: &str, set: &str, supports: &str) -> String {
     format!(
         "The QueryLanguage is set to '{set}', but field '{name}' is only supported for the '{supports}' QueryLanguage"
     )

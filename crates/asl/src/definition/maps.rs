@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::Builder;
-use super::fields::{Fields, In, Known};
+use super::fields::{Fields, In, Known, expected};
 use super::model::{Batcher, Distributed, Kind, Language, MapState, Processor, Reader, Writer};
 use super::values::Scope;
-use crate::diagnostic::{DUPLICATE_LABEL, INVALID_LABEL, SCHEMA};
-use crate::expression::Expression;
+use crate::diagnostic::{DUPLICATE_LABEL, INVALID_LABEL, SCHEMA, closest};
+use crate::expression::{Expression, is_expression};
 use crate::io::WorkflowType;
 use crate::program::Program;
 
@@ -75,6 +75,15 @@ const WRITER: Known = &[
     ("Arguments", In::Jsonata),
     ("Parameters", In::JsonPath),
 ];
+const WRITER_CONFIG: Known = &[("Transformation", In::Both), ("OutputType", In::Both)];
+/// What a ReaderConfig's words may be.
+const READER_CHOICES: [(&str, &[&str]); 5] = [
+    ("InputType", &["CSV", "JSON", "JSONL", "PARQUET", "MANIFEST"]),
+    ("Transformation", &["NONE", "LOAD_AND_FLATTEN"]),
+    ("CSVHeaderLocation", &["FIRST_ROW", "GIVEN"]),
+    ("CSVDelimiter", &["COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"]),
+    ("ManifestType", &["ATHENA_DATA", "S3_INVENTORY"]),
+];
 const REFUSED_INLINE: &[&str] = &["ItemReader", "ItemBatcher", "ResultWriter"];
 const UNUSED_INLINE: &[&str] = &[
     "Label",
@@ -87,12 +96,19 @@ const UNUSED_INLINE: &[&str] = &[
 const MAX_LABEL: usize = 40;
 const MOST: u64 = i64::MAX as u64;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Inline,
+    Distributed,
+}
+
 impl Builder<'_> {
     pub(super) fn map(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Kind> {
         fields.check(MAP, &[], scope.language, &mut self.problems);
         let items = match (scope.language, fields.get("Items")) {
             (Language::JsonPath, _) => self.path("ItemsPath", fields),
-            (Language::Jsonata, _) => self.payload("Items", fields, scope),
+            (Language::Jsonata, Some(items)) => self.item_list(items, fields, scope),
+            (Language::Jsonata, None) => None,
         };
         let selector = match (scope.language, fields.has("ItemSelector")) {
             (Language::JsonPath, false) => self.payload("Parameters", fields, scope),
@@ -108,24 +124,44 @@ impl Builder<'_> {
         })))
     }
 
+    /// Items: a list, or an expression for one.
+    fn item_list(
+        &mut self,
+        items: &Value,
+        fields: &Fields<'_>,
+        scope: Scope,
+    ) -> Option<Expression> {
+        if items.is_array() || items.as_str().is_some_and(is_expression) {
+            return self.payload("Items", fields, scope);
+        }
+        self.problems
+            .schema(&fields.at("Items"), expected("Array", items))
+            .hint("a list, or an expression for one as `{% $states.input.items %}`");
+        None
+    }
+
     fn processor(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Processor> {
         let name = match (fields.has("ItemProcessor"), fields.has("Iterator")) {
-            (true, false) => "ItemProcessor",
             (false, true) => "Iterator",
-            (both, _) => {
-                let message = if both {
-                    "'ItemProcessor' and 'Iterator' can not both be given"
-                } else {
-                    "These fields are required: [ItemProcessor]"
-                };
+            (true, both) => {
+                if both {
+                    let message = "'ItemProcessor' and 'Iterator' can not both be given";
+                    self.problems.schema(&fields.at, message);
+                }
+                "ItemProcessor"
+            }
+            (false, false) => {
+                let message = "These fields are required: [ItemProcessor]";
                 self.problems.schema(&fields.at, message);
                 return None;
             }
         };
         let processor = fields.object(name, &mut self.problems)?;
-        let (distributed, execution_type) = self.processor_config(&processor, scope);
-        if !distributed {
+        let (mode, execution_type) = self.processor_config(&processor, scope);
+        if mode == Some(Mode::Inline) {
             self.only_distributed(fields);
+        }
+        if mode != Some(Mode::Distributed) {
             return self.inline_processor(&processor).map(|start| Processor::Inline { start });
         }
         if self.workflow_type == WorkflowType::Express {
@@ -165,31 +201,44 @@ impl Builder<'_> {
         }
     }
 
-    fn processor_config(&mut self, processor: &Fields<'_>, scope: Scope) -> (bool, WorkflowType) {
-        let standard = (false, WorkflowType::Standard);
+    /// The mode is none when nobody can tell what was meant.
+    fn processor_config(
+        &mut self,
+        processor: &Fields<'_>,
+        scope: Scope,
+    ) -> (Option<Mode>, WorkflowType) {
         let Some(config) = processor.object("ProcessorConfig", &mut self.problems) else {
-            return standard;
+            let mode = (!processor.has("ProcessorConfig")).then_some(Mode::Inline);
+            return (mode, WorkflowType::Standard);
         };
         config.check(PROCESSOR_CONFIG, &[], scope.language, &mut self.problems);
-        let distributed = match config.text("Mode", &mut self.problems) {
-            None | Some("INLINE") => false,
-            Some("DISTRIBUTED") => true,
-            Some(_) => {
-                let message = "Value is not valid. Expected one of [INLINE, DISTRIBUTED]";
-                self.problems.schema(&config.at("Mode"), message);
-                false
-            }
+        let mode = match self.one_of("Mode", &["INLINE", "DISTRIBUTED"], &config) {
+            Some("DISTRIBUTED") => Some(Mode::Distributed),
+            Some(_) => Some(Mode::Inline),
+            None => (!config.has("Mode")).then_some(Mode::Inline),
         };
-        let execution_type = match config.text("ExecutionType", &mut self.problems) {
-            None | Some("STANDARD") => WorkflowType::Standard,
+        let execution_type = match self.one_of("ExecutionType", &["STANDARD", "EXPRESS"], &config) {
             Some("EXPRESS") => WorkflowType::Express,
-            Some(_) => {
-                let message = "Value is not valid. Expected one of [STANDARD, EXPRESS]";
-                self.problems.schema(&config.at("ExecutionType"), message);
-                WorkflowType::Standard
-            }
+            _ => WorkflowType::Standard,
         };
-        (distributed, execution_type)
+        (mode, execution_type)
+    }
+
+    /// A text that must be one of a few.
+    fn one_of<'v>(
+        &mut self,
+        name: &str,
+        choices: &'static [&'static str],
+        fields: &Fields<'v>,
+    ) -> Option<&'v str> {
+        let text = fields.text(name, &mut self.problems)?;
+        if choices.contains(&text) {
+            return Some(text);
+        }
+        let message = format!("Value is not valid. Expected one of [{}]", choices.join(", "));
+        self.problems.schema(&fields.at(name), message).hint =
+            closest(text, choices.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+        None
     }
 
     fn label(&mut self, fields: &Fields<'_>) -> Option<String> {
@@ -220,16 +269,24 @@ impl Builder<'_> {
             let message = format!("'{name}' and 'ItemReader' can not both be given");
             self.problems.schema(&fields.at, message);
         }
-        let resource = reader.text("Resource", &mut self.problems)?.to_owned();
+        let resource = reader.text("Resource", &mut self.problems).map(str::to_owned);
         let arguments = self.arguments(&reader, scope);
         let config = reader
             .object("ReaderConfig", &mut self.problems)
             .map_or_else(Vec::new, |config| self.reader_config(&config, scope));
-        Some(Reader { resource, arguments, config })
+        Some(Reader { resource: resource?, arguments, config })
     }
 
     fn reader_config(&mut self, config: &Fields<'_>, scope: Scope) -> Vec<(String, Expression)> {
         config.check(READER_CONFIG, &[], scope.language, &mut self.problems);
+        for (name, choices) in READER_CHOICES {
+            let computed = config.get(name).and_then(Value::as_str).is_some_and(is_expression);
+            if scope.language == Language::JsonPath || !computed {
+                self.one_of(name, choices, config);
+            }
+        }
+        self.number("MaxItems", (0, MOST), config, scope);
+        self.csv_headers(config);
         let mut members = Vec::with_capacity(config.map.len());
         for (name, value) in config.map {
             let expression = match name.strip_suffix("Path") {
@@ -243,6 +300,24 @@ impl Builder<'_> {
             members.extend(expression.map(|expression| (name, expression)));
         }
         members
+    }
+
+    /// CSVHeaders, which must be given where CSVHeaderLocation says so.
+    fn csv_headers(&mut self, config: &Fields<'_>) {
+        let given = config.get("CSVHeaderLocation").is_some_and(|place| place == "GIVEN");
+        match config.get("CSVHeaders") {
+            Some(Value::String(text)) if is_expression(text) => {}
+            Some(_) => {
+                config.texts("CSVHeaders", &mut self.problems);
+            }
+            None if given => {
+                let message = "These fields are required: [CSVHeaders]";
+                self.problems
+                    .schema(&config.at, message)
+                    .hint("CSVHeaderLocation GIVEN takes the names of the fields from CSVHeaders");
+            }
+            None => {}
+        }
     }
 
     fn arguments(&mut self, fields: &Fields<'_>, scope: Scope) -> Option<Expression> {
@@ -272,6 +347,11 @@ impl Builder<'_> {
         writer.check(WRITER, &[], scope.language, &mut self.problems);
         let resource = writer.text("Resource", &mut self.problems).map(str::to_owned);
         let arguments = self.arguments(&writer, scope);
+        if let Some(config) = writer.object("WriterConfig", &mut self.problems) {
+            config.check(WRITER_CONFIG, &[], scope.language, &mut self.problems);
+            self.one_of("Transformation", &["NONE", "COMPACT", "FLATTEN"], &config);
+            self.one_of("OutputType", &["JSON", "JSONL"], &config);
+        }
         let config = writer.get("WriterConfig").cloned().unwrap_or(Value::Null);
         Some(Writer { resource, arguments, config })
     }

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stepbus_expr::Env;
 
 use super::context::{Item, context};
-use super::size::{Excess, excess};
+use super::size::{self, Excess, MAX_DEPTH, excess};
 use super::{Flow, Run, events};
 use crate::chance::{Point, seed};
 use crate::definition::model::{Kind, Language, ResultPath, State, Target};
 use crate::expression::{Expression, Frame, LazyContext, Variable};
-use crate::fault::{DATA_LIMIT, Fault};
+use crate::fault::Fault;
 use crate::thread::{Activity, Parent, Thread};
 
 /// What an expression may see beside the state's input.
@@ -147,22 +147,54 @@ impl Run<'_> {
         }
         let value =
             self.with_frame(thread, point, input, seen, |frame| expression.eval(field, frame))?;
-        self.check_size(&value)?;
+        self.check_size(thread, &value)?;
         Ok(value)
     }
 
-    pub(super) fn check_size(&self, value: &Value) -> Result<(), Fault> {
-        let most = self.execution.start.bounds.payload_bytes;
-        let cause = match excess(value, most) {
+    pub(super) fn check_size(&self, thread: &Thread, value: &Value) -> Result<(), Fault> {
+        self.check_bytes(thread, value, self.execution.start.bounds.payload_bytes)
+    }
+
+    fn check_bytes(&self, thread: &Thread, value: &Value, most: usize) -> Result<(), Fault> {
+        let name = &self.program.state(thread.state).name;
+        Err(Fault::data_limit(match excess(value, most) {
             None => return Ok(()),
             Some(Excess::Bytes) => format!(
-                "The state's data has a size exceeding the maximum number of bytes service limit ({most})."
+                "The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit."
             ),
-            Some(Excess::Depth) => {
-                "The state's data is nested too deep: arrays and objects inside one another go down at most 100 levels.".to_owned()
-            }
-        };
-        Err(Fault::named(DATA_LIMIT, cause))
+            Some(Excess::Depth) => format!(
+                "The state/task '{name}' returned a result that is nested too deep: arrays and objects inside one another go down at most {MAX_DEPTH} levels."
+            ),
+        }))
+    }
+
+    /// The thread's variables once `values` are assigned, and their bytes, all within bounds.
+    fn with_assigned(
+        &self,
+        thread: &Thread,
+        values: &Map<String, Value>,
+    ) -> Result<(Vec<Variable>, u64), Fault> {
+        let bounds = &self.execution.start.bounds;
+        let name = &self.program.state(thread.state).name;
+        let (variables, bytes) = thread.with_assigned(values);
+        let assigned: u64 = values.values().map(size::bytes).sum();
+        if usize::try_from(assigned).is_ok_and(|assigned| assigned > bounds.variable_bytes) {
+            return Err(Fault::data_limit(format!(
+                "The variables that the state '{name}' assigns together exceed {} bytes (limit variable_bytes).",
+                bounds.variable_bytes
+            )));
+        }
+        for value in values.values() {
+            self.check_bytes(thread, value, usize::MAX)?;
+        }
+        let others: u64 = self.execution.threads.iter().flatten().map(|t| t.variable_bytes).sum();
+        let most = u64::try_from(bounds.variables_bytes).unwrap_or(u64::MAX);
+        if others.saturating_add(bytes) > most {
+            return Err(Fault::data_limit(format!(
+                "The variables of the execution together exceed {most} bytes (limit variables_bytes)."
+            )));
+        }
+        Ok((variables, bytes))
     }
 
     /// Output and variables of a state that ended with `result`.
@@ -203,7 +235,7 @@ impl Run<'_> {
                 Ok::<_, Fault>((output, assigned))
             })?;
         if let Some(output) = &output {
-            self.check_size(output)?;
+            self.check_size(thread, output)?;
         }
         Ok(Leaving { output: output.unwrap_or_else(|| Arc::clone(&result)), assigned })
     }
@@ -244,7 +276,7 @@ impl Run<'_> {
             None => merged,
         };
         if !Arc::ptr_eq(&output, &thread.input) {
-            self.check_size(&output)?;
+            self.check_size(thread, &output)?;
         }
         Ok(Leaving { output, assigned })
     }
@@ -257,18 +289,17 @@ impl Run<'_> {
         target: Target,
     ) -> Result<Flow, Fault> {
         let Leaving { output, assigned } = leaving;
-        if let Some(assigned) = &assigned {
-            self.check_size(assigned)?;
-        }
+        let variables = match assigned.as_deref() {
+            Some(Value::Object(values)) => Some(self.with_assigned(thread, values)?),
+            _ => None,
+        };
         let state = self.program.state(thread.state);
         let event = events::exited(&state.kind);
         thread.last = self.emit(thread.last, event, || {
             events::state_exited(&state.name, &output, assigned.as_deref())
         });
-        if let Some(Value::Object(assigned)) = assigned.as_deref() {
-            for (name, value) in assigned {
-                thread.assign(name, value.clone());
-            }
+        if let Some((variables, bytes)) = variables {
+            (thread.variables, thread.variable_bytes) = (variables, bytes);
         }
         thread.activity = Activity::Ready;
         Ok(match target {

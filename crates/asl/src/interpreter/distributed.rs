@@ -317,7 +317,7 @@ impl Run<'_> {
                 let ended = self.emit(thread.last, "MapRunSucceeded", || None);
                 self.emit(ended, events::succeeded(&state.kind), || None);
                 let left = self
-                    .check_size(&output)
+                    .check_size(thread, &output)
                     .and_then(|()| self.leaving(thread, state, output))
                     .and_then(|leaving| self.leave(thread, leaving, state.next));
                 left.unwrap_or_else(|fault| self.handle(id, thread, fault))

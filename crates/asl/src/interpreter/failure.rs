@@ -18,12 +18,15 @@ impl Run<'_> {
     pub(super) fn handle(&mut self, id: ThreadId, thread: &mut Thread, fault: Fault) -> Flow {
         let heartbeat = fault.kind == FaultKind::Heartbeat;
         self.note_failure(&fault.failure);
+        self.terminal |=
+            fault.kind == FaultKind::DataLimit && self.execution.start.bounds.data_limit_ends;
         // Data that the state itself cannot go on with ends the execution at once.
-        let fatal = fault.kind == FaultKind::Runtime;
+        let fatal = matches!(fault.kind, FaultKind::Runtime | FaultKind::DataLimit);
         let failure = self.told(thread, fault);
         let state = self.program.state(thread.state);
         let forks = matches!(state.kind, Kind::Parallel { .. } | Kind::Map(_));
         if let Some(flow) = self.retry(thread, state, &failure, heartbeat) {
+            self.terminal = false;
             if forks {
                 self.drop_children(id);
             }
@@ -32,13 +35,14 @@ impl Run<'_> {
         if forks && !fatal {
             thread.last = self.emit(thread.last, events::failed(&state.kind), || None);
         }
-        let index = state.catch.iter().position(|c| matches(&c.errors, &failure, heartbeat));
+        let index = state.catch.iter().position(|c| self.names(&c.errors, &failure, heartbeat));
         let Some(index) = index else { return Flow::Failed(failure) };
         let catcher = &state.catch[index];
         self.note_error("catchIndex", index);
         let caught = self.catch(thread, state, catcher, &failure);
         match caught.map_err(|fault| fault.within(&format!("Catch[{index}]/"))) {
             Ok(flow) => {
+                self.terminal = false;
                 if forks {
                     self.drop_children(id);
                 }
@@ -48,10 +52,22 @@ impl Run<'_> {
         }
     }
 
+    /// Whether ErrorEquals names the failure.
+    fn names(&self, errors: &[String], failure: &Failure, heartbeat: bool) -> bool {
+        let error = failure.error.as_deref().unwrap_or_default();
+        let any = error != RUNTIME && !self.terminal;
+        errors.iter().any(|name| match name.as_str() {
+            "States.ALL" => any,
+            "States.TaskFailed" => any && error != TIMEOUT,
+            "States.HeartbeatTimeout" if heartbeat => true,
+            name => name == error,
+        })
+    }
+
     /// The failure as it is shown, its event written if it has one of its own.
     fn told(&mut self, thread: &mut Thread, fault: Fault) -> Failure {
         match fault.kind {
-            FaultKind::Told | FaultKind::Heartbeat => fault.failure,
+            FaultKind::Told | FaultKind::Heartbeat | FaultKind::DataLimit => fault.failure,
             FaultKind::Runtime => self.explain(thread, fault),
             FaultKind::Evaluation { ref location } => {
                 let location = location.clone();
@@ -75,7 +91,7 @@ impl Run<'_> {
         failure: &Failure,
         heartbeat: bool,
     ) -> Option<Flow> {
-        let index = state.retry.iter().position(|r| matches(&r.errors, failure, heartbeat))?;
+        let index = state.retry.iter().position(|r| self.names(&r.errors, failure, heartbeat))?;
         let retrier = &state.retry[index];
         thread.retries.resize(state.retry.len(), 0);
         let done = thread.retries[index];
@@ -115,7 +131,7 @@ impl Run<'_> {
                     .map(|a| self.evaluate(thread, Point::Caught, a, "Assign", &error, seen))
                     .transpose()?;
                 let output = merge(&thread.input, error, &catcher.result_path)?;
-                self.check_size(&output)?;
+                self.check_size(thread, &output)?;
                 Leaving { output, assigned }
             }
         };
@@ -279,17 +295,6 @@ fn pause(retrier: &Retrier, done: u32, chance: f64) -> Duration {
     let most = retrier.max_delay_seconds.map_or(LONGEST, |most| most as f64);
     let seconds = seconds.min(most);
     Duration::from_secs_f64(if retrier.full_jitter { seconds * chance } else { seconds })
-}
-
-/// Whether ErrorEquals names the failure.
-fn matches(errors: &[String], failure: &Failure, heartbeat: bool) -> bool {
-    let error = failure.error.as_deref().unwrap_or_default();
-    errors.iter().any(|name| match name.as_str() {
-        "States.ALL" => error != RUNTIME,
-        "States.TaskFailed" => error != RUNTIME && error != TIMEOUT,
-        "States.HeartbeatTimeout" if heartbeat => true,
-        name => name == error,
-    })
 }
 
 /// What Catch hands on.

@@ -192,7 +192,7 @@ impl Run<'_> {
             .map(|result| result.map_or(Value::Null, Arc::unwrap_or_clone))
             .collect();
         let result = Arc::new(Value::Array(results));
-        self.check_size(&result)?;
+        self.check_size(thread, &result)?;
         let leaving = self.leaving(thread, state, result)?;
         self.leave(thread, leaving, state.next)
     }

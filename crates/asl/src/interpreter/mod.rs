@@ -30,6 +30,7 @@ use crate::thread::{Activity, Thread, ThreadId};
 pub(crate) use context::of_map_run;
 pub(crate) use data::check_array;
 pub(crate) use single::{Inspection, STATE_NAME, Visited};
+pub(crate) use size::bytes;
 pub(crate) use task::task_command;
 
 /// The execution's own thread.
@@ -44,6 +45,8 @@ pub(crate) struct Run<'r> {
     commands: Vec<Command>,
     ready: VecDeque<ThreadId>,
     steps: u64,
+    /// The failure on its way up is one that States.ALL leaves alone.
+    terminal: bool,
 }
 
 /// What a thread does after a step.
@@ -72,6 +75,7 @@ impl<'r> Run<'r> {
             commands: Vec::new(),
             ready: VecDeque::new(),
             steps: 0,
+            terminal: false,
         }
     }
 

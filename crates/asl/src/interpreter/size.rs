@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Arrays and objects inside one another. What is deeper could be written but not read again.
-const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// What a value has too much of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,14 @@ pub(crate) enum Excess {
 pub(crate) fn excess(value: &Value, most: usize) -> Option<Excess> {
     let mut room = most;
     fits(value, &mut room, MAX_DEPTH).err()
+}
+
+/// The bytes of the value's compact JSON text.
+pub(crate) fn bytes(value: &Value) -> u64 {
+    let mut room = usize::MAX;
+    // Deeper than text may go, so that only a missing room could end the count.
+    let _ = fits(value, &mut room, usize::MAX);
+    (usize::MAX - room) as u64
 }
 
 fn fits(value: &Value, room: &mut usize, depth: usize) -> Result<(), Excess> {

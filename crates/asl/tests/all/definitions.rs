@@ -134,7 +134,7 @@ States:
   B: { Type: Pass, Output: "{% $totl + $total + $sum([1]) %}", End: true }
 "#,
         &expect![
-            "5:20: UNASSIGNED_VARIABLE: Variable 'totl' is not assigned in this scope at /States/B/Output (assign it before, as `Assign: { totl: … }`)"
+            "5:20: UNASSIGNED_VARIABLE: Variable 'totl' is not assigned in this scope at /States/B/Output (did you mean `$total`?)"
         ],
     );
 }

@@ -19,7 +19,7 @@ const TASK: &str = "arn:aws:states:::http:invoke";
 fn machine(depth: u32) -> BoxedStrategy<Vec<Value>> {
     let pass = prop_oneof![
         Just(json!({"Type": "Pass", "Output": "{% {'n': $random(), 'in': $states.input} %}"})),
-        Just(json!({"Type": "Pass", "Assign": {"last": "{% $uuid() %}"}})),
+        Just(json!({"Type": "Pass", "Assign": {format!("last{depth}"): "{% $uuid() %}"}})),
     ];
     let wait = (0_u64..3).prop_map(|seconds| json!({"Type": "Wait", "Seconds": seconds}));
     let task = (any::<bool>(), any::<bool>(), 0_u64..3).prop_map(|(retried, caught, timeout)| {

@@ -102,6 +102,21 @@ pub struct IntrinsicError {
     /// The call as written in the definition.
     pub function: String,
     pub message: String,
+    /// An argument's path leads nowhere; AWS makes that a States.Runtime.
+    pub argument_missing: bool,
+}
+
+/// Why a call has no value.
+pub(crate) enum Trouble {
+    /// An argument's path leads nowhere.
+    Missing(String),
+    Failed(String),
+}
+
+impl From<String> for Trouble {
+    fn from(message: String) -> Trouble {
+        Trouble::Failed(message)
+    }
 }
 
 impl Intrinsic {
@@ -142,9 +157,13 @@ impl Intrinsic {
         roots: Roots<'_>,
         draws: &Draws,
     ) -> Result<Value, IntrinsicError> {
-        self.call
-            .eval(roots, draws)
-            .map_err(|message| IntrinsicError { function: self.text.clone(), message })
+        self.call.eval(roots, draws).map_err(|trouble| {
+            let (message, argument_missing) = match trouble {
+                Trouble::Missing(message) => (message, true),
+                Trouble::Failed(message) => (message, false),
+            };
+            IntrinsicError { function: self.text.clone(), message, argument_missing }
+        })
     }
 }
 
@@ -159,7 +178,7 @@ impl Call {
         }
     }
 
-    fn eval(&self, roots: Roots<'_>, draws: &Draws) -> Result<Value, String> {
+    fn eval(&self, roots: Roots<'_>, draws: &Draws) -> Result<Value, Trouble> {
         let mut values = Vec::with_capacity(self.arguments.len());
         for (index, argument) in self.arguments.iter().enumerate() {
             values.push(match argument {
@@ -173,17 +192,17 @@ impl Call {
                 Argument::Call(call) => call.eval(roots, draws)?,
             });
         }
-        apply::apply(self.function, values, draws)
+        Ok(apply::apply(self.function, values, draws)?)
     }
 }
 
-fn found(path: &Path, roots: Roots<'_>) -> Result<Value, String> {
+fn found(path: &Path, roots: Roots<'_>) -> Result<Value, Trouble> {
     match path.select_in(roots) {
         Ok(value) => Ok(value.into_owned()),
-        Err(PathError::NotFound(_)) => Err(format!(
+        Err(PathError::NotFound(_)) => Err(Trouble::Missing(format!(
             "The JsonPath argument for the field '{path}' could not be found in the input '{}'",
             roots.document(path.root())
-        )),
-        Err(error) => Err(error.to_string()),
+        ))),
+        Err(error) => Err(Trouble::Failed(error.to_string())),
     }
 }

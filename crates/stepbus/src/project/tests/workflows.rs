@@ -116,7 +116,10 @@ fn definitions_take_values_from_outside() {
     "#]],
     );
     let folder = Folder::new("name: a\nworkflows: { w: w.yaml }\n")
-        .file("w.yaml", &pass("{% '${URL}/x' & ${ a: 1 } %}"));
+        .file("w.yaml", &pass("{% '${URL}/x' & $states.input.(${ a: 1 }) %}"));
     let definition = folder.good().declared.workflows.remove(0).definition;
-    assert!(definition.contains("{% 'https://crm.example/x' & ${ a: 1 } %}"), "{definition}");
+    assert!(
+        definition.contains("{% 'https://crm.example/x' & $states.input.(${ a: 1 }) %}"),
+        "{definition}"
+    );
 }

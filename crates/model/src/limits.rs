@@ -32,8 +32,16 @@ pub struct Limits {
     pub snapshot_every_inputs: u64,
     /// Causes between an event and its root; a longer chain is a loop and is refused.
     pub hops: u16,
-    /// Subscriptions one event may match.
+    /// Deliveries that one event makes at once; further subscriptions that it matches read it from
+    /// the log.
     pub fan_out: usize,
+    /// Live deliveries of one subscription; further matches stay in the log, where the subscription
+    /// reads them by cursor.
+    pub subscription_pending: usize,
+    /// Events of one page that is read from the log.
+    pub log_page_events: usize,
+    /// Bytes of events after which such a page ends.
+    pub log_page_bytes: usize,
     /// Deliveries of one subscription held in memory; the rest wait in the store.
     pub delivery_window: usize,
     /// Bytes of events held in memory for one subscription's deliveries; more are read again.
@@ -157,6 +165,9 @@ impl Limits {
         snapshot_every_inputs: 500,
         hops: 32,
         fan_out: 1_000,
+        subscription_pending: 10_000,
+        log_page_events: 500,
+        log_page_bytes: 4 * 1024 * 1024,
         delivery_window: 1_000,
         delivery_window_bytes: 8 * 1024 * 1024,
         waiting_lanes: 10_000,

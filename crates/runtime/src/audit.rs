@@ -32,6 +32,7 @@ pub struct AuditReport {
 pub async fn audit(store: &dyn Store) -> Result<AuditReport, StoreError> {
     let mut audit = Audit { store, report: AuditReport::default(), programs: HashMap::new() };
     audit.report.problems = store.check().await?;
+    audit.report.problems.extend(crate::log::prove(store).await?);
     audit.executions().await?;
     audit.map_runs().await?;
     Ok(audit.report)

@@ -58,6 +58,15 @@ pub enum Target {
     Destination { id: ResourceId, name: String, keeps_remote_id: bool },
 }
 
+impl Target {
+    /// Whether a match waits for somebody who sends it; others meet their fate in the publishing
+    /// commit.
+    #[must_use]
+    pub fn takes_time(&self) -> bool {
+        !matches!(self, Target::Workflow(_))
+    }
+}
+
 #[derive(Debug)]
 pub struct Subscription {
     pub id: ResourceId,

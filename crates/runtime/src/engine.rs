@@ -1,6 +1,6 @@
 //! The engine: what holds the rooms' parts together, and how it starts and stops.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use stepbus_connect::{Connect, SpecError};
@@ -13,6 +13,7 @@ use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::declared::Declared;
 use crate::delivery::Deliveries;
 use crate::holds::Holds;
+use crate::log::Gates;
 use crate::priority::Priorities;
 use crate::queues::{self, Queues};
 use crate::workflow::Executions;
@@ -30,6 +31,9 @@ pub struct Engine {
     pub(crate) alarms: Alarms,
     pub(crate) holds: Holds,
     pub(crate) priorities: Priorities,
+    pub(crate) gates: Gates,
+    /// Itself, for what goes on beside a call.
+    pub(crate) me: Weak<Engine>,
     pub(crate) started: Timestamp,
     catalogue: RwLock<Arc<Catalogue>>,
     stopping: watch::Sender<bool>,
@@ -51,8 +55,10 @@ impl Engine {
         let catalogue = catalogue::register(&*store, &limits, declared, now).await?;
         equip(&connect, declared)?;
         let holds = Holds::load(&*store).await?;
-        let engine = Arc::new(Engine {
+        let engine = Arc::new_cyclic(|me| Engine {
+            me: me.clone(),
             holds,
+            gates: Gates::default(),
             store,
             connect,
             clock,
@@ -79,7 +85,11 @@ impl Engine {
         let now = self.clock.now();
         let catalogue = catalogue::register(&*self.store, &self.limits, declared, now).await?;
         equip(&self.connect, declared)?;
-        *self.catalogue.write() = Arc::new(catalogue);
+        self.revise_gates(|| {
+            let catalogue = Arc::new(catalogue);
+            *self.catalogue.write() = catalogue.clone();
+            catalogue
+        });
         self.deliveries.serve(self);
         Ok(())
     }
@@ -132,6 +142,7 @@ impl Engine {
     async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
         self.find_backlogs().await?;
         self.priorities.load(&*self.store, self.limits.page_rows).await?;
+        self.load_gates().await?;
         self.deliveries.serve(self);
         self.alarms.start(self);
         queues::start_keeping(self);

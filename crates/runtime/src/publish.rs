@@ -18,6 +18,7 @@ use crate::declared::Order;
 use crate::delivery::{self, Job};
 use crate::engine::Engine;
 use crate::event::EventBody;
+use crate::log::{self, Gate, Way};
 use crate::workflow::{Launch, NewExecution};
 
 /// An event that is on the bus.
@@ -66,6 +67,20 @@ pub(crate) struct Origin {
     pub run: RunId,
     pub cause: Cause,
     pub hops: u16,
+}
+
+/// An event with its id, and what becomes of each match.
+struct Admitted {
+    body: Arc<EventBody>,
+    matches: Vec<Match>,
+}
+
+struct Match {
+    subscription: Arc<Subscription>,
+    gate: Arc<Gate>,
+    way: Way,
+    /// It was counted as a delivery that waits.
+    waits: bool,
 }
 
 /// What is done once the batch that says so is on disk.
@@ -145,7 +160,13 @@ impl Engine {
         let engine = self.clone();
         let accepted = tokio::spawn(async move {
             crash::point("accept.before_commit");
-            engine.store.commit(batch).await?;
+            if let Err(error) = engine.store.commit(batch).await {
+                for job in effects.jobs {
+                    let gate = engine.gates.gate(job.subscription.id);
+                    gate.less(1, log::bound(&engine.limits));
+                }
+                return Err(error);
+            }
             crash::point("accept.after_commit");
             engine.act(effects);
             Ok(())
@@ -167,6 +188,8 @@ impl Engine {
     }
 
     /// Adds an event and every match of it to the batch. Nothing is added when it is refused.
+    /// A match of a subscription that has too many deliveries, or would be one too many of the
+    /// event, stays in the log.
     pub(crate) fn route(
         &self,
         batch: &mut Batch,
@@ -175,6 +198,40 @@ impl Engine {
         bus: &str,
         event: &Event,
     ) -> Result<Published, EntryError> {
+        let Admitted { body, matches } = loop {
+            match self.admitted(batch, origin, bus, event)? {
+                Ok(admitted) => break admitted,
+                Err(full) => full.into_iter().for_each(|id| self.go_by_cursor(id)),
+            }
+        };
+        batch.append_event(body.row.clone());
+        for Match { subscription, gate, way, waits } in matches {
+            if let Way::Behind(opened) = way {
+                gate.leave_behind(batch, opened, &body.row);
+                continue;
+            }
+            gate.tell(batch);
+            let before = effects.jobs.len();
+            self.add_match(batch, effects, &subscription, &body, body.row.at);
+            if waits && effects.jobs.len() == before {
+                // It met its fate at once.
+                gate.less(1, log::bound(&self.limits));
+            }
+        }
+        let wire_id = event::wire_id(body.row.id, self.store.installation());
+        Ok(Published { id: body.row.id, run: origin.run, wire_id })
+    }
+
+    /// Gives the event its id and says what becomes of each match; or which subscriptions must go
+    /// over to their cursors first. No subscription changes over in between.
+    fn admitted(
+        &self,
+        batch: &mut Batch,
+        origin: Origin,
+        bus: &str,
+        event: &Event,
+    ) -> Result<Result<Admitted, Vec<ResourceId>>, EntryError> {
+        let gates = self.gates.enter();
         let catalogue = self.catalogue();
         let name = stepbus_model::arn::name_of(bus);
         let bus = catalogue.buses.get(name).ok_or_else(|| {
@@ -183,20 +240,35 @@ impl Engine {
                 format!("Event bus {name} does not exist."),
             )
         })?;
-        let body = self.admit(origin, bus, event)?;
-        let matched = self.matches(bus, &body)?;
-        batch.append_event(body.row.clone());
-        for id in matched {
-            if let Some(subscription) = catalogue.subscriptions.get(&id) {
-                self.add_match(batch, effects, subscription, &body);
+        let body = self.admit(batch, origin, bus, event)?;
+        let bound = log::bound(&self.limits);
+        let (mut matches, mut full) = (Vec::new(), Vec::new());
+        for (number, id) in self.matches(bus, &body)?.into_iter().enumerate() {
+            let found = catalogue.subscriptions.get(&id).zip(gates.get(&id));
+            let Some((subscription, gate)) = found else { continue };
+            let surplus = number >= self.limits.fan_out;
+            let waits = subscription.target.takes_time() || self.defers(id);
+            match gate.decide(body.row.id, waits, surplus, bound) {
+                Way::Full => full.push(id),
+                way => {
+                    let (subscription, gate) = (subscription.clone(), gate.clone());
+                    let waits = waits && way == Way::Deliver;
+                    matches.push(Match { subscription, gate, way, waits });
+                }
             }
         }
-        let wire_id = event::wire_id(body.row.id, self.store.installation());
-        Ok(Published { id: body.row.id, run: origin.run, wire_id })
+        if full.is_empty() {
+            return Ok(Ok(Admitted { body, matches }));
+        }
+        for undone in matches.iter().filter(|undone| undone.waits) {
+            undone.gate.less(1, bound);
+        }
+        Ok(Err(full))
     }
 
     fn admit(
         &self,
+        batch: &mut Batch,
         origin: Origin,
         bus: &Bus,
         event: &Event,
@@ -208,7 +280,13 @@ impl Engine {
             );
             return Err(EntryError::new("HopLimitExceeded", message));
         }
-        let id = EventId(self.store.next_id());
+        let id = if batch.holds() {
+            EventId(self.store.next_id())
+        } else {
+            let (id, uncommitted) = self.store.event_id();
+            batch.hold(uncommitted);
+            id
+        };
         let at = self.clock.now();
         let envelope = event.envelope(id, self.store.installation(), at);
         if envelope.len() > self.limits.event_bytes {
@@ -233,21 +311,18 @@ impl Engine {
                 bus.matcher.matches(&event.row.envelope, scratch).map(<[_]>::to_vec)
             })
             .map_err(|error| EntryError::new("MalformedDetail", error.to_string()))?;
-        if matched.len() > self.limits.fan_out {
-            let (count, limit) = (matched.len(), self.limits.fan_out);
-            let message = format!("{count} subscriptions match the event, the limit is {limit}");
-            return Err(EntryError::new("FanOutLimitExceeded", message));
-        }
         matched.sort_unstable();
         Ok(matched)
     }
 
-    fn add_match(
+    /// Adds what becomes of a match: a delivery, or its fate when that comes at once.
+    pub(crate) fn add_match(
         &self,
         batch: &mut Batch,
         effects: &mut Effects,
         subscription: &Arc<Subscription>,
         event: &Arc<EventBody>,
+        created: Timestamp,
     ) {
         let id = DeliveryId(self.store.next_id());
         let (key, failure) = match subscription.key(event) {
@@ -263,7 +338,7 @@ impl Engine {
             event: event.row.id,
             lane: key.as_deref().filter(|_| fifo).map(delivery::lane),
             key,
-            created: event.row.at,
+            created,
             revision: 0,
             attempts: 0,
             first_tried: None,
@@ -316,7 +391,8 @@ impl Engine {
                 input: Arc::new(input),
             },
         );
-        batch.add_finished_delivery(finished(row, event.row.at, launch.row.id.to_string()));
+        let at = row.created;
+        batch.add_finished_delivery(finished(row, at, launch.row.id.to_string()));
         effects.launches.push(launch);
     }
 }

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::{SYNC_KEY, Sandbox, Server, wait_for};
 use stepbus_model::crash::POINTS;
@@ -17,9 +17,15 @@ fn accepted(server: &Server) -> Option<String> {
     Some(answer["run"].as_str()?.to_owned())
 }
 
+/// The project whose subscriptions soon have too many deliveries and read the log by cursor.
+fn overfull(folder: &Path) -> PathBuf {
+    let bound = "name: product-sync\nlimits: { subscription_pending: 5 }";
+    common::changed_example(folder, &[("name: product-sync", bound)])
+}
+
 /// After the last restart everything comes to its end and the books say so.
-fn comes_home(data: &Path, sandbox: &Sandbox) {
-    let server = Server::start(&common::example(), data, sandbox);
+fn comes_home(project: &Path, data: &Path, sandbox: &Sandbox) {
+    let server = Server::start(project, data, sandbox);
     accepted(&server).unwrap();
     server.all_finished();
     assert_eq!(server.get("/admin/runs").as_array().unwrap().len(), 1, "one key, one run");
@@ -34,7 +40,10 @@ fn dies_at(point: &str, nth: u32) {
     let sandbox = Sandbox::start(&["--products", "30"]);
     let data = tempfile::tempdir().unwrap();
     let at = format!("{point}:{nth}");
-    let server = Server::try_start(&common::example(), data.path(), &sandbox, Some(&at));
+    let folder = tempfile::tempdir().unwrap();
+    let by_cursor = point.starts_with("cursor.");
+    let project = if by_cursor { overfull(folder.path()) } else { common::example() };
+    let server = Server::try_start(&project, data.path(), &sandbox, Some(&at));
     if let Some(mut server) = server {
         accepted(&server);
         // A sync that passes the point fewer times ends, and the server is killed after it.
@@ -43,7 +52,7 @@ fn dies_at(point: &str, nth: u32) {
         });
         server.kill();
     }
-    comes_home(data.path(), &sandbox);
+    comes_home(&project, data.path(), &sandbox);
 }
 
 #[test]
@@ -66,11 +75,11 @@ fn dies_later_at_every_named_point() {
 }
 
 /// Kills the server again and again while products are under way.
-fn killed(products: &str, kills: u32) {
+fn killed(project: &Path, products: &str, kills: u32) {
     let sandbox = Sandbox::start(&["--products", products, "--faults", "0.02"]);
     let data = tempfile::tempdir().unwrap();
     for number in 0..kills {
-        let mut server = Server::start(&common::example(), data.path(), &sandbox);
+        let mut server = Server::start(project, data.path(), &sandbox);
         accepted(&server);
         // Somewhere else each time: after so many more requests to the stand-ins.
         let seen = || sandbox.ask("stats")["requests"].as_u64().unwrap();
@@ -80,16 +89,22 @@ fn killed(products: &str, kills: u32) {
         });
         server.kill();
     }
-    comes_home(data.path(), &sandbox);
+    comes_home(project, data.path(), &sandbox);
 }
 
 #[test]
 fn killed_three_times() {
-    killed("300", 3);
+    killed(&common::example(), "300", 3);
+}
+
+#[test]
+fn killed_while_subscriptions_read_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    killed(&overfull(folder.path()), "200", 3);
 }
 
 #[test]
 #[ignore = "full tier: twenty kills in a sync of 2,000"]
 fn killed_twenty_times() {
-    killed("2000", 20);
+    killed(&common::example(), "2000", 20);
 }

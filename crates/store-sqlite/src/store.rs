@@ -11,9 +11,9 @@ use stepbus_model::{
 };
 use stepbus_store::{
     AuditRow, Batch, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionFilter,
-    ExecutionRow, Horizon, IntakeRow, JournalRow, KeyRow, LedgerRow, LogRange, MapPageRow,
-    MapRunRow, MessageFilter, MessageRow, PauseRow, Problem, QueueCounts, Read, Ready, ResourceRow,
-    RunRow, SnapshotRow, Stats, Store, StoreError, Uncommitted, WorkflowTotals,
+    ExecutionRow, Horizon, JournalRow, KeyRow, LedgerRow, LogRange, MapPageRow, MapRunRow,
+    MessageFilter, MessageRow, PauseRow, Problem, QueueCounts, Read, Ready, ResourceRow, RunRow,
+    SnapshotRow, Stats, Store, StoreError, Uncommitted, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -187,10 +187,6 @@ impl Store for SqliteStore {
 
     fn cursors(&self) -> Read<'_, Vec<CursorRow>> {
         self.readers.ask(read::log::cursors)
-    }
-
-    fn intakes(&self) -> Read<'_, Vec<IntakeRow>> {
-        self.readers.ask(read::log::intakes)
     }
 
     fn behind(&self, subscription: ResourceId) -> Read<'_, Vec<(RunId, i64)>> {

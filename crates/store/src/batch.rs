@@ -14,9 +14,8 @@ use stepbus_model::{
 use crate::horizon::Uncommitted;
 use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
-    ExecutionRow, ExecutionStatus, IntakeRow, ItemCounts, JournalRow, KeyRow, LedgerRow,
-    MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, Reception, ResourceRow, RunRow,
-    SnapshotRow,
+    ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow,
+    MapRunRow, MapRunStatus, MessageRow, PauseRow, Reception, ResourceRow, RunRow, SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -181,8 +180,6 @@ pub enum Change {
         subscription: ResourceId,
         opened: EventId,
     },
-    PutIntake(IntakeRow),
-    DeleteIntake(ResourceId),
     InsertDelivery(DeliveryRow),
     RetryDelivery(Retry),
     DeleteDelivery(DeliveryId),
@@ -406,15 +403,6 @@ impl Batch {
     /// All has been read.
     pub fn close_cursor(&mut self, (subscription, opened): (ResourceId, EventId)) {
         self.changes.push(Change::CloseCursor { subscription, opened });
-    }
-
-    pub fn put_intake(&mut self, row: IntakeRow) {
-        self.changes.push(Change::PutIntake(row));
-    }
-
-    /// The subscription runs again.
-    pub fn delete_intake(&mut self, subscription: ResourceId) {
-        self.changes.push(Change::DeleteIntake(subscription));
     }
 
     /// A subscription matched and its fate came in the same commit: a workflow started, say.

@@ -25,9 +25,9 @@ pub use horizon::{Horizon, Uncommitted};
 pub use query::{ExecutionFilter, LogRange, MessageFilter, QueueCounts, Ready, Stats};
 pub use records::{
     AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
-    ExecutionKind, ExecutionRow, ExecutionStatus, Intake, IntakeRow, ItemCounts, JournalRow,
-    KeyRow, LedgerRow, MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, Priority,
-    Reception, ResourceKind, ResourceRow, RunRow, SnapshotRow,
+    ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow,
+    MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, Priority, Reception, ResourceKind,
+    ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -76,8 +76,6 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn log_page(&self, range: LogRange) -> Read<'_, Vec<EventRow>>;
     /// All cursors, by subscription and in their order.
     fn cursors(&self) -> Read<'_, Vec<CursorRow>>;
-    /// What operators set for subscriptions.
-    fn intakes(&self) -> Read<'_, Vec<IntakeRow>>;
     /// Pending matches of a subscription that have no delivery, by run; looks at all of its runs.
     fn behind(&self, subscription: ResourceId) -> Read<'_, Vec<(RunId, i64)>>;
     fn delivery(&self, id: DeliveryId) -> Read<'_, Option<DeliveryRow>>;

@@ -189,25 +189,6 @@ pub struct DeliveryRow {
     pub failure: Option<String>,
 }
 
-coded! {
-    /// Why a subscription's matches are left in the log although it could take them.
-    Intake {
-        /// Nothing is sent either.
-        Paused = 1 "paused",
-        /// What is pending is still sent.
-        Draining = 2 "draining",
-    }
-}
-
-/// What an operator set for a subscription; none while it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct IntakeRow {
-    pub subscription: ResourceId,
-    pub intake: Intake,
-    pub at: Timestamp,
-    pub who: String,
-}
-
 /// Where a subscription reads the log from: matches of the events from `position` on have no
 /// delivery yet. A subscription whose version changes meanwhile has several, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -11,10 +11,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The store takes nothing any more: this process is at its end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stopped;
+pub(crate) struct Stopped;
 
 /// False when a row that the batch changes is gone: somebody else gave the delivery its fate.
-pub(super) async fn commit(engine: &Engine, batch: Batch) -> Result<bool, Stopped> {
+pub(crate) async fn commit(engine: &Engine, batch: Batch) -> Result<bool, Stopped> {
     loop {
         match engine.store.commit(batch.clone()).await {
             Ok(()) => return Ok(true),
@@ -27,7 +27,7 @@ pub(super) async fn commit(engine: &Engine, batch: Batch) -> Result<bool, Stoppe
     }
 }
 
-pub(super) async fn read<'a, T>(mut read: impl FnMut() -> Read<'a, T>) -> Result<T, Stopped> {
+pub(crate) async fn read<'a, T>(mut read: impl FnMut() -> Read<'a, T>) -> Result<T, Stopped> {
     loop {
         match read().await {
             Ok(rows) => return Ok(rows),

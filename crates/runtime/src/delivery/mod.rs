@@ -5,7 +5,7 @@
 
 mod attempt;
 mod dead_letter;
-mod durable;
+pub(crate) mod durable;
 mod guard;
 mod lanes;
 mod letters;
@@ -98,6 +98,11 @@ impl Deliveries {
         let queue = self.queue(engine, subscription.id);
         let share = engine.share(row.run);
         queue.offer(Task::new(row, event, Some(subscription), share), true);
+    }
+
+    /// Takes up what the store has of a subscription from that delivery on.
+    pub(crate) fn read_from(&self, engine: &Arc<Engine>, subscription: ResourceId, id: DeliveryId) {
+        self.queue(engine, subscription).read_from(id);
     }
 
     /// Its alarm rang; perhaps early, twice, or for something that is gone.

@@ -17,6 +17,7 @@ use super::window::{Passed, Pause, Step, Window};
 use crate::alarms::Alarm;
 use crate::catalogue::{Subscription, compile_version};
 use crate::engine::Engine;
+use crate::log::{self, Gate};
 
 /// Shortest wait for a destination that takes nothing, so that a pause of no length is no loop.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -29,6 +30,7 @@ const OLD_VERSIONS: usize = 16;
 pub(super) struct Queue {
     pub(super) subscription: ResourceId,
     pub(super) measures: Measures,
+    gate: Arc<Gate>,
     window: Mutex<Window>,
     changed: Notify,
     staff: Mutex<Staff>,
@@ -54,6 +56,7 @@ impl Queue {
         Queue {
             subscription,
             measures: Measures::default(),
+            gate: engine.gates.gate(subscription),
             window: Mutex::new(Window::new(&engine.limits)),
             changed: Notify::new(),
             staff: Mutex::default(),
@@ -126,6 +129,11 @@ impl Queue {
             }
             put_down.await;
         }
+    }
+
+    pub(super) fn read_from(&self, id: DeliveryId) {
+        self.window.lock().fall_behind(DeliveryId(id.0.saturating_sub(1)));
+        self.changed.notify_one();
     }
 
     /// What a blocked delivery waited for is gone.
@@ -260,6 +268,7 @@ impl Queue {
         followers: Followers,
     ) -> Result<(), Stopped> {
         self.measures.finished(engine.clock.now().since(row.created));
+        self.gate.less(1, log::bound(&engine.limits));
         self.window.lock().settle(row.id);
         match row.lane {
             Some(lane) => self.pass_on(engine, lane, followers.0).await,

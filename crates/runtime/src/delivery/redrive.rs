@@ -297,6 +297,7 @@ impl Engine {
 
     fn offer_again(self: &Arc<Self>, revived: Vec<Revived>) {
         for Revived { row, event, subscription, .. } in revived {
+            self.gates.gate(row.subscription).more(1);
             let queue = self.deliveries.queue(self, row.subscription);
             let share = self.share(row.run);
             queue.offer(Task::new(row, Some(event), Some(subscription), share), false);

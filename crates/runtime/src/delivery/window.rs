@@ -175,7 +175,8 @@ impl Window {
             && self.ready.len_of(task.share.id) < self.ready.len()
     }
 
-    fn fall_behind(&mut self, after: DeliveryId) {
+    /// The store has ready deliveries after this one.
+    pub(super) fn fall_behind(&mut self, after: DeliveryId) {
         self.behind = Some(self.behind.map_or(after, |behind| behind.min(after)));
     }
 

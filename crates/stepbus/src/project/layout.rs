@@ -83,11 +83,19 @@ pub(super) static PROJECT: Object = object(&[
     ),
 ]);
 
-static LIMITS: Object = object(&[optional(
-    "profile",
-    "`default` is generous; `aws` holds AWS's own quotas.",
-    Shape::Word(&["default", "aws"]),
-)]);
+static LIMITS: Object = object(&[
+    optional(
+        "profile",
+        "`default` is generous; `aws` holds AWS's own quotas.",
+        Shape::Word(&["default", "aws"]),
+    ),
+    optional(
+        "subscription_pending",
+        "Live deliveries of one subscription, 10,000 by default; it reads further matches from the \
+         log once there is room.",
+        Shape::Count(1, 10_000_000),
+    ),
+]);
 
 static CONNECTION: Object = object(&[
     optional(

@@ -126,10 +126,15 @@ fn read(path: &Path, vars: &Vars) -> (Option<Project>, Vec<Problem>, Vec<Problem
 }
 
 fn limits(value: &Value) -> Limits {
-    match value.pointer("/limits/profile").and_then(Value::as_str) {
+    let mut limits = match value.pointer("/limits/profile").and_then(Value::as_str) {
         Some("aws") => Limits::AWS,
         _ => Limits::DEFAULT,
+    };
+    let pending = value.pointer("/limits/subscription_pending").and_then(Value::as_u64);
+    if let Some(pending) = pending.and_then(|pending| usize::try_from(pending).ok()) {
+        limits.subscription_pending = pending;
     }
+    limits
 }
 
 /// Makes the parts of a file whose shape was checked; a part with a problem is left out.

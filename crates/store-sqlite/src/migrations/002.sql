@@ -12,14 +12,6 @@ CREATE TABLE cursors (
     PRIMARY KEY (subscription, opened)
 ) WITHOUT ROWID;
 
--- Subscriptions that an operator paused or drains.
-CREATE TABLE intakes (
-    subscription INTEGER PRIMARY KEY,
-    intake INTEGER NOT NULL,
-    at INTEGER NOT NULL,
-    who TEXT NOT NULL
-);
-
 -- Priorities: whose turn it is where runs wait for the same thing. 2 is `normal`.
 ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 2;
 

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, Result, params};
 use stepbus_model::{EventId, ResourceId, RunId};
-use stepbus_store::{CursorRow, EventRow, Intake, IntakeRow, LogRange};
+use stepbus_store::{CursorRow, EventRow, LogRange};
 
 use super::bus::event_row;
-use super::{all, coded, id, rows, time};
+use super::{all, id, rows};
 use crate::write::int;
 
 pub(crate) fn log_page(conn: &Connection, range: LogRange) -> Result<Vec<EventRow>> {
@@ -43,22 +43,6 @@ pub(crate) fn cursors(conn: &Connection) -> Result<Vec<CursorRow>> {
                 until: row.get::<_, Option<i64>>(5)?.map(|id| EventId(id.cast_unsigned())),
                 counted: row.get(6)?,
                 behind: row.get(7)?,
-            })
-        },
-    )
-}
-
-pub(crate) fn intakes(conn: &Connection) -> Result<Vec<IntakeRow>> {
-    all(
-        conn,
-        "SELECT subscription, intake, at, who FROM intakes ORDER BY subscription",
-        [],
-        |row| {
-            Ok(IntakeRow {
-                subscription: ResourceId(id(row, 0)?),
-                intake: coded(row, 1, Intake::from_code)?,
-                at: time(row, 2)?,
-                who: row.get(3)?,
             })
         },
     )

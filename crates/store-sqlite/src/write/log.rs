@@ -1,8 +1,8 @@
-//! Cursors of the log, and what operators set for subscriptions.
+//! Cursors of the log.
 
 use rusqlite::{Connection, Statement, params};
 use stepbus_model::{EventId, ResourceId};
-use stepbus_store::{CursorRow, IntakeRow};
+use stepbus_store::CursorRow;
 
 use super::{Written, hit, int};
 
@@ -12,8 +12,6 @@ pub(super) struct Log<'c> {
     end_cursor: Statement<'c>,
     move_cursor: Statement<'c>,
     close_cursor: Statement<'c>,
-    put_intake: Statement<'c>,
-    delete_intake: Statement<'c>,
 }
 
 impl<'c> Log<'c> {
@@ -30,11 +28,6 @@ impl<'c> Log<'c> {
             )?,
             close_cursor: conn
                 .prepare("DELETE FROM cursors WHERE subscription = ?1 AND opened = ?2")?,
-            put_intake: conn.prepare(
-                "INSERT OR REPLACE INTO intakes (subscription, intake, at, who)
-                 VALUES (?1, ?2, ?3, ?4)",
-            )?,
-            delete_intake: conn.prepare("DELETE FROM intakes WHERE subscription = ?1")?,
         })
     }
 
@@ -74,21 +67,6 @@ impl<'c> Log<'c> {
 
     pub(super) fn close_cursor(&mut self, subscription: ResourceId, opened: EventId) -> Written {
         self.close_cursor.execute([int(subscription.0), int(opened.0)])?;
-        Ok(())
-    }
-
-    pub(super) fn put_intake(&mut self, row: &IntakeRow) -> Written {
-        self.put_intake.execute(params![
-            int(row.subscription.0),
-            row.intake.code(),
-            row.at.0,
-            row.who
-        ])?;
-        Ok(())
-    }
-
-    pub(super) fn delete_intake(&mut self, subscription: ResourceId) -> Written {
-        self.delete_intake.execute([int(subscription.0)])?;
         Ok(())
     }
 }

@@ -77,8 +77,6 @@ impl<'c> Changes<'c> {
             Change::CloseCursor { subscription, opened } => {
                 self.log.close_cursor(*subscription, *opened)
             }
-            Change::PutIntake(row) => self.log.put_intake(row),
-            Change::DeleteIntake(subscription) => self.log.delete_intake(*subscription),
             Change::InsertDelivery(row) => self.bus.insert_delivery(row),
             Change::RetryDelivery(retry) => self.bus.retry_delivery(retry),
             Change::DeleteDelivery(id) => self.bus.delete_delivery(*id),

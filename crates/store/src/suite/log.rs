@@ -4,7 +4,7 @@ use stepbus_model::{EventId, Outcome, ResourceId, Totals};
 
 use super::Driver;
 use super::ground::{BUS, Ground, SUBSCRIPTION, at, finish};
-use crate::{Batch, CursorRow, DeliveryRow, Intake, IntakeRow, LedgerRow, LogRange, StoreError};
+use crate::{Batch, CursorRow, DeliveryRow, LedgerRow, LogRange, StoreError};
 
 pub async fn the_log_is_read_up_to_the_horizon(driver: &impl Driver) {
     let ground = Ground::on(driver.open().await).await;
@@ -155,25 +155,4 @@ pub async fn a_past_start_counts_as_it_reads(driver: &impl Driver) {
     let expected = Totals { matched: 1, pending: 1, ..Totals::default() };
     assert_eq!(totals, [(SUBSCRIPTION, expected)]);
     ground.sound().await;
-}
-
-pub async fn intakes_are_set_and_taken_back(driver: &impl Driver) {
-    let ground = Ground::on(driver.open().await).await;
-    let row = |intake| IntakeRow {
-        subscription: SUBSCRIPTION,
-        intake,
-        at: at(5),
-        who: "operator".into(),
-    };
-    for intake in [Intake::Paused, Intake::Draining] {
-        let mut batch = Batch::new();
-        batch.put_intake(row(intake));
-        ground.commit(batch).await;
-        assert_eq!(ground.store.intakes().await.unwrap(), [row(intake)]);
-    }
-    let mut batch = Batch::new();
-    batch.delete_intake(SUBSCRIPTION);
-    batch.delete_intake(SUBSCRIPTION);
-    ground.commit(batch).await;
-    assert_eq!(ground.store.intakes().await.unwrap(), []);
 }

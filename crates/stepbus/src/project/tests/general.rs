@@ -130,6 +130,8 @@ fn the_project_itself() {
     "#]].assert_eq(&Folder::new("name: a b\n").rendered());
     let aws = Folder::new("name: a\nlimits: { profile: aws }\n").good();
     assert_eq!(aws.limits, Limits::AWS);
+    let few = Folder::new("name: a\nlimits: { subscription_pending: 7 }\n").good();
+    assert_eq!(few.limits, Limits { subscription_pending: 7, ..Limits::DEFAULT });
 }
 
 #[test]

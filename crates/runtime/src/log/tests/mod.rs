@@ -1,0 +1,2 @@
+mod cursors;
+mod order;

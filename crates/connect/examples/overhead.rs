@@ -114,11 +114,13 @@ fn connect(address: SocketAddr, rule: Option<&str>) -> Connect {
 }
 
 async fn deliver(connect: Connect, requests: usize) {
-    let payload = Payload::from_bytes(payload());
+    let payload = Payload::Json(payload());
     for _ in 0..requests {
         let request = DeliveryRequest {
             payload: payload.clone(),
             params: Default::default(),
+            headers: Vec::new(),
+            query: Vec::new(),
             idempotency_key: "0198c0de-0000-7000-8000-000000000000".to_owned(),
             remote_id: None,
             share: Default::default(),

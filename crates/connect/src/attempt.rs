@@ -150,8 +150,14 @@ impl<'a> Attempt<'a> {
     ) -> Result<Outgoing, Refused> {
         let request = self.request;
         let key = suffix.map(|suffix| format!("{}{suffix}", request.idempotency_key));
-        let source =
-            Source { payload: &request.payload, params: &request.params, id, env: self.env() };
+        let source = Source {
+            payload: &request.payload,
+            params: &request.params,
+            headers: &request.headers,
+            query: &request.query,
+            id,
+            env: self.env(),
+        };
         call.fill(&source, key.as_deref()).map_err(|trouble| {
             let error = Arc::new(Failure::new(trouble.code(), trouble.message));
             self.destination.gate.note_failure(self.shared.clock.now(), &error);

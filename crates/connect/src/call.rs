@@ -43,6 +43,9 @@ enum CallBody {
 pub(crate) struct Source<'a> {
     pub(crate) payload: &'a Payload,
     pub(crate) params: &'a BTreeMap<String, String>,
+    /// Beside the call's own; they win over those of the same name.
+    pub(crate) headers: &'a [(String, String)],
+    pub(crate) query: &'a [(String, String)],
     pub(crate) id: Option<&'a str>,
     pub(crate) env: Env,
 }
@@ -118,17 +121,20 @@ impl Call {
             Ok(())
         })?;
         for (name, template) in &self.query {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            encode_into(&mut url, name);
-            url.push('=');
+            if source.query.iter().any(|(other, _)| other == name) {
+                continue;
+            }
             let value = template.fill(|text, name| {
                 text.push_str(&self.value(source, name)?);
                 Ok(())
             })?;
-            encode_into(&mut url, &value);
+            add_query(&mut url, name, &value);
         }
-        let body = self.body(source)?;
-        let headers = self.headers(source, key, !body.is_empty())?;
+        for (name, value) in source.query {
+            add_query(&mut url, name, value);
+        }
+        let (body, kind) = self.body(source)?;
+        let headers = self.headers(source, key, kind)?;
         Ok(Outgoing { method: self.method.clone(), url, headers, body })
     }
 
@@ -136,13 +142,12 @@ impl Call {
         &self,
         source: &Source<'_>,
         key: Option<&str>,
-        has_body: bool,
+        kind: Option<&'static str>,
     ) -> Result<HeaderMap, Trouble> {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(header::USER_AGENT, crate::USER_AGENT);
-        if has_body {
-            let json = HeaderValue::from_static("application/json");
-            headers.insert(header::CONTENT_TYPE, json);
+        if let Some(kind) = kind {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
         for (name, text) in &self.headers {
             let value = match text {
@@ -157,31 +162,41 @@ impl Call {
             };
             headers.insert(name.clone(), value);
         }
+        for (name, text) in source.headers {
+            let field = HeaderName::try_from(name).map_err(|_| {
+                Trouble::request(format!("`{name}` cannot be the name of a header"))
+            })?;
+            headers.insert(field, header_value(name, text)?);
+        }
         if let Some(key) = key.filter(|_| writes(&self.method)) {
             headers.insert(IDEMPOTENCY_KEY, header_value("Idempotency-Key", key)?);
         }
         Ok(headers)
     }
 
-    fn body(&self, source: &Source<'_>) -> Result<Bytes, Trouble> {
+    /// The body, and what kind of one; none of a body that is not there.
+    fn body(&self, source: &Source<'_>) -> Result<(Bytes, Option<&'static str>), Trouble> {
+        let payload = source.payload;
         let template = match &self.body {
-            CallBody::Payload => return Ok(source.payload.bytes().clone()),
-            CallBody::Empty => return Ok(Bytes::new()),
+            CallBody::Payload => {
+                let kind = (!payload.bytes().is_empty()).then(|| payload.content_type());
+                return Ok((payload.bytes().clone(), kind));
+            }
+            CallBody::Empty => return Ok((Bytes::new(), None)),
             CallBody::Template(template) => template,
         };
+        let json = payload.json();
         let params = serde_json::to_value(source.params).unwrap_or_default();
         let id = source.id.map(serde_json::Value::from);
         let mut scope = Scope::new(source.env);
-        scope
-            .bind_json("payload", source.payload.bytes())
-            .map_err(|error| Trouble::request(error.to_string()))?;
+        scope.bind_json("payload", &json).map_err(|error| Trouble::request(error.to_string()))?;
         scope.bind("params", &params);
         if let Some(id) = &id {
             scope.bind("id", id);
         }
         match template.eval(&scope) {
-            Ok(Some(value)) => Ok(Bytes::from(value.to_string())),
-            Ok(None) => Ok(Bytes::new()),
+            Ok(Some(value)) => Ok((Bytes::from(value.to_string()), Some("application/json"))),
+            Ok(None) => Ok((Bytes::new(), None)),
             Err(error) => Err(Trouble::request(format!("the body cannot be made: {error}"))),
         }
     }
@@ -204,6 +219,31 @@ impl Call {
         };
         Err(Trouble::request(format!("the placeholder {{{name}}} has no value: {problem}")))
     }
+}
+
+/// Whether a delivery may bring a header of that name: those that the transport or the delivery
+/// itself sets are not for it.
+#[must_use]
+pub fn is_header_of_a_call(name: &str) -> bool {
+    const OWN: [&str; 9] = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "idempotency-key",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    HeaderName::try_from(name).is_ok_and(|name| !OWN.contains(&name.as_str()))
+}
+
+fn add_query(url: &mut String, name: &str, value: &str) {
+    url.push(if url.contains('?') { '&' } else { '?' });
+    encode_into(url, name);
+    url.push('=');
+    encode_into(url, value);
 }
 
 /// Whether a target may have changed after such a call.

@@ -52,6 +52,10 @@ pub struct DeliveryRequest {
     pub payload: Payload,
     /// For placeholders; asked before the payload's fields.
     pub params: BTreeMap<String, String>,
+    /// Headers and query parameters of this delivery: they win over the destination's, and the
+    /// connection's win over them.
+    pub headers: Vec<(String, String)>,
+    pub query: Vec<(String, String)>,
     /// The same for every attempt with the same payload.
     pub idempotency_key: String,
     /// An upsert's id from an earlier delivery of the same key.
@@ -201,6 +205,15 @@ impl Connect {
                 })
             }
         }
+    }
+
+    /// Calls in flight at once to a destination.
+    #[must_use]
+    pub fn destination_concurrency(&self, name: &str) -> Option<usize> {
+        let registry = self.0.registry.read();
+        let destination = registry.destinations.get(name)?;
+        let default = self.0.shared.limits.destination_concurrency;
+        Some(destination.spec.concurrency.unwrap_or(default))
     }
 
     #[must_use]

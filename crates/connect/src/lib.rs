@@ -29,6 +29,7 @@ mod token;
 mod trouble;
 mod upsert;
 
+pub use call::is_header_of_a_call;
 pub use connect::{Connect, DeliveryRequest};
 pub use health::{Circuit, Condition, Health};
 pub use objects::{

@@ -1,4 +1,4 @@
-//! What is delivered: JSON bytes, of which single fields are read without parsing the rest.
+//! What is delivered: JSON, of which single fields are read without parsing the rest, or text.
 
 use std::fmt;
 
@@ -6,32 +6,54 @@ use bytes::Bytes;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-/// A JSON text.
+/// A body on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payload(Bytes);
+pub enum Payload {
+    /// The caller vouches that the bytes are JSON; they are sent as they are.
+    Json(Bytes),
+    /// Text that is no JSON.
+    Text(Bytes),
+}
 
 impl Payload {
-    /// The caller vouches that the bytes are JSON; they are sent as they are.
-    #[must_use]
-    pub fn from_bytes(json: Bytes) -> Self {
-        Payload(json)
-    }
-
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
-        &self.0
+        match self {
+            Payload::Json(bytes) | Payload::Text(bytes) => bytes,
+        }
+    }
+
+    /// The `Content-Type` it goes under.
+    #[must_use]
+    pub fn content_type(&self) -> &'static str {
+        match self {
+            Payload::Json(_) => "application/json",
+            Payload::Text(_) => "text/plain; charset=utf-8",
+        }
+    }
+
+    /// As JSON text; a text becomes a string.
+    #[must_use]
+    pub fn json(&self) -> Bytes {
+        match self {
+            Payload::Json(bytes) => bytes.clone(),
+            Payload::Text(bytes) => {
+                Bytes::from(Value::from(String::from_utf8_lossy(bytes)).to_string())
+            }
+        }
     }
 
     /// The top-level field's text when it is a string, a number or a boolean.
     pub(crate) fn field(&self, name: &str) -> Field {
-        let mut json = serde_json::Deserializer::from_slice(&self.0);
+        let Payload::Json(bytes) = self else { return Field::NoObject };
+        let mut json = serde_json::Deserializer::from_slice(bytes);
         json.deserialize_any(Pick(name)).unwrap_or(Field::NoObject)
     }
 }
 
 impl From<&Value> for Payload {
     fn from(value: &Value) -> Self {
-        Payload(Bytes::from(value.to_string()))
+        Payload::Json(Bytes::from(value.to_string()))
     }
 }
 
@@ -80,7 +102,7 @@ mod tests {
     #[test]
     fn picks_a_top_level_field() {
         let check = |json: &'static str, expected: Field| {
-            let payload = Payload::from_bytes(Bytes::from_static(json.as_bytes()));
+            let payload = Payload::Json(Bytes::from_static(json.as_bytes()));
             assert_eq!(payload.field("sku"), expected, "{json}");
         };
         let text = |text: &str| Field::Text(text.to_owned());

@@ -39,6 +39,11 @@ pub fn queue(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
 }
 
+#[must_use]
+pub fn log_group(name: &str) -> String {
+    format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}")
+}
+
 /// The name at the end of an ARN, or the text itself when it is no ARN.
 #[must_use]
 pub fn name_of(arn_or_name: &str) -> &str {

@@ -11,11 +11,12 @@ use stepbus_model::{Limits, ResourceId, Timestamp};
 use stepbus_pattern::{Matcher, Pattern};
 use stepbus_store::{Batch, DefinitionRow, ResourceKind, ResourceRow, Store, StoreError};
 
-use crate::declared::{
-    Declared, EndpointSpec, QueueSpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
-};
+use crate::content::{Content, Input};
+use crate::declared::{Declared, EndpointSpec, QueueSpec, SubscriptionSpec, WorkflowSpec};
 use crate::event::EventBody;
 use crate::expression;
+use crate::parameters::Parameters;
+use crate::targets::{Destination, NoTarget, Outside, Target};
 
 /// Why declared things cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -52,30 +53,16 @@ pub struct Workflow {
     pub program: Arc<Program>,
 }
 
-#[derive(Debug, Clone)]
-pub enum Target {
-    Workflow(Arc<Workflow>),
-    Destination { id: ResourceId, name: String, keeps_remote_id: bool },
-}
-
-impl Target {
-    /// Whether a match waits for somebody who sends it; others meet their fate in the publishing
-    /// commit.
-    #[must_use]
-    pub fn takes_time(&self) -> bool {
-        !matches!(self, Target::Workflow(_))
-    }
-}
-
 #[derive(Debug)]
 pub struct Subscription {
     pub id: ResourceId,
     pub version: u32,
     pub spec: SubscriptionSpec,
-    pub target: Target,
     pub dead_letter: Option<ResourceId>,
+    pub(crate) target: Target,
+    pub(crate) parameters: Parameters,
     key: Option<Template>,
-    transform: Option<Template>,
+    input: Input,
     stale_version: Option<Template>,
 }
 
@@ -88,15 +75,22 @@ impl Subscription {
         expression::text(self.key.as_ref(), event)
     }
 
-    /// What of the event goes to the target.
+    /// What of the event goes to the target; at most `most` bytes where a template makes it.
     ///
     /// # Errors
-    /// When the expression fails or gives nothing.
-    pub fn payload(&self, event: &EventBody) -> Result<Value, EvalError> {
-        match &self.transform {
-            None => Ok(event.value().clone()),
-            Some(template) => expression::over_event(template, event),
-        }
+    /// When the expression fails, or nothing that can be sent comes of it.
+    pub fn content(&self, event: &EventBody, most: usize) -> Result<Content, String> {
+        self.input.content(event, most)
+    }
+
+    /// The same as a JSON value.
+    pub(crate) fn value(&self, event: &EventBody, most: usize) -> Result<Value, String> {
+        self.input.value(event, most)
+    }
+
+    /// Whether the event goes as it is.
+    pub(crate) fn sends_the_event(&self) -> bool {
+        matches!(self.input, Input::Event)
     }
 
     /// What orders this event among those of its key.
@@ -125,7 +119,7 @@ pub struct Catalogue {
     pub endpoints: Vec<Arc<Endpoint>>,
     pub queues: HashMap<String, ResourceId>,
     queue_specs: HashMap<ResourceId, Arc<Queue>>,
-    pub destinations: HashMap<String, Target>,
+    pub(crate) destinations: HashMap<String, Arc<dyn Outside>>,
     /// Names of all there ever was, for telling records.
     pub names: HashMap<ResourceId, (ResourceKind, String)>,
 }
@@ -149,15 +143,6 @@ impl Catalogue {
     pub fn subscription_named(&self, name: &str) -> Option<&Arc<Subscription>> {
         self.subscriptions.values().find(|subscription| subscription.spec.name == name)
     }
-
-    /// The declared thing that a subscription names as its target.
-    #[must_use]
-    pub fn target(&self, spec: &TargetSpec) -> Option<Target> {
-        match spec {
-            TargetSpec::Workflow(name) => self.workflows.get(name).cloned().map(Target::Workflow),
-            TargetSpec::Destination(name) => self.destinations.get(name).cloned(),
-        }
-    }
 }
 
 /// Registers what is declared: unchanged things keep their version, changed ones get the next,
@@ -176,9 +161,7 @@ pub(crate) async fn register(
     register_queues(&mut registrar, &mut catalogue, declared)?;
     for spec in &declared.destinations {
         let (id, _) = registrar.register(ResourceKind::Destination, &spec.name, json(spec));
-        let keeps_remote_id = matches!(spec.action, stepbus_connect::Action::Upsert(_));
-        let target = Target::Destination { id, name: spec.name.clone(), keeps_remote_id };
-        catalogue.destinations.insert(spec.name.clone(), target);
+        catalogue.destinations.insert(spec.name.clone(), Arc::new(Destination::new(id, spec)));
     }
     for spec in &declared.connections {
         registrar.register(ResourceKind::Connection, &spec.name, json(spec));
@@ -249,9 +232,9 @@ pub(crate) fn compile_version(
     };
     let spec: SubscriptionSpec =
         serde_json::from_str(&row.body).map_err(|error| invalid(error.to_string()))?;
-    let target = catalogue
-        .target(&spec.target)
-        .ok_or_else(|| invalid(format!("its target '{}' is gone", spec.target.name())))?;
+    let target = Target::resolve(catalogue, &spec.target).map_err(|NoTarget::Missing| {
+        invalid(format!("its {} '{}' is gone", spec.target.kind(), spec.target.name()))
+    })?;
     let dead_letter =
         spec.dead_letter.as_ref().and_then(|name| catalogue.queues.get(name)).copied();
     build(row.id, row.version, spec, target, dead_letter)
@@ -264,12 +247,38 @@ fn build(
     target: Target,
     dead_letter: Option<ResourceId>,
 ) -> Result<Subscription, CatalogueError> {
+    let invalid = |message: String| CatalogueError::Invalid {
+        kind: "subscription",
+        name: spec.name.clone(),
+        message,
+    };
     let optional = |text: &Option<Value>| {
         text.as_ref().map(|value| compile("subscription", &spec.name, value)).transpose()
     };
-    let (key, transform) = (optional(&spec.key)?, optional(&spec.transform)?);
-    let stale_version = optional(&spec.version)?;
-    Ok(Subscription { id, version, target, dead_letter, key, transform, stale_version, spec })
+    let (key, stale_version) = (optional(&spec.key)?, optional(&spec.version)?);
+    let input = match (optional(&spec.transform)?, &spec.input) {
+        (Some(transform), _) => Input::Transform(transform),
+        (None, Some(input)) => {
+            let input = input.compile().map_err(|error| invalid(error.message(&spec.name)))?;
+            Input::classic(&spec, input)
+        }
+        (None, None) => Input::Event,
+    };
+    let parameters = Parameters::compile(&spec.parameters).map_err(|problems| {
+        let problems: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
+        invalid(problems.join("; "))
+    })?;
+    Ok(Subscription {
+        id,
+        version,
+        target,
+        dead_letter,
+        parameters,
+        key,
+        input,
+        stale_version,
+        spec,
+    })
 }
 
 fn subscribe(catalogue: &Catalogue, subscription: &Subscription) -> Result<(), CatalogueError> {
@@ -390,10 +399,8 @@ impl<'a> Registrar<'a> {
         if !catalogue.buses.contains_key(&spec.bus) {
             return Err(missing("bus", &spec.bus));
         }
-        let target = catalogue.target(&spec.target).ok_or_else(|| match &spec.target {
-            TargetSpec::Workflow(name) => missing("workflow", name),
-            TargetSpec::Destination(name) => missing("destination", name),
-        })?;
+        let target = Target::resolve(catalogue, &spec.target)
+            .map_err(|NoTarget::Missing| missing(spec.target.kind(), spec.target.name()))?;
         let dead_letter = match &spec.dead_letter {
             None => None,
             Some(name) => Some(*catalogue.queues.get(name).ok_or_else(|| missing("queue", name))?),

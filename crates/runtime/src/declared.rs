@@ -2,12 +2,17 @@
 //! keeps each version of it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use stepbus_asl::WorkflowType;
 use stepbus_connect::{ConnectionSpec, DestinationSpec};
+use stepbus_expr::{InputTransformer, TargetInput, TargetInputError};
+use stepbus_model::arn;
 use stepbus_store::Priority;
+
+use crate::parameters::HttpParameters;
 
 /// Everything a project file declares. Endpoints' keys and connections' secrets stay out of the
 /// store: only what has a `Serialize` of its own is kept, and a secret serialises as `***`.
@@ -89,6 +94,11 @@ pub struct SubscriptionSpec {
     pub key: Option<Value>,
     /// A JSONata template over `$event`; without one the whole event is sent.
     pub transform: Option<Value>,
+    /// What PutTargets has for a transform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputSpec>,
+    #[serde(default, skip_serializing_if = "HttpParameters::is_empty")]
+    pub parameters: HttpParameters,
     /// A JSONata template over `$event`; what orders two payloads of one key.
     pub version: Option<Value>,
     pub target: TargetSpec,
@@ -101,18 +111,118 @@ pub struct SubscriptionSpec {
     pub enabled: bool,
 }
 
+impl SubscriptionSpec {
+    /// The simplest subscription: every match of the pattern goes as it is to the target.
+    #[must_use]
+    pub fn new(name: &str, bus: &str, pattern: &str, target: TargetSpec) -> Self {
+        SubscriptionSpec {
+            name: name.to_owned(),
+            bus: bus.to_owned(),
+            pattern: pattern.to_owned(),
+            key: None,
+            transform: None,
+            input: None,
+            parameters: HttpParameters::default(),
+            version: None,
+            target,
+            order: Order::Unordered,
+            on_dead_letter: OnDeadLetter::Advance,
+            skip_unchanged: false,
+            retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
+            dead_letter: None,
+            enabled: true,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TargetSpec {
     Workflow(String),
     Destination(String),
+    Bus(String),
+    Queue(String),
+    Log(LogSpec),
+}
+
+/// Where lines go, one a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpec {
+    /// A file that lines are added to.
+    pub file: Option<PathBuf>,
+    /// Size at which the file is put aside, and how many of those are kept.
+    pub max_bytes: u64,
+    pub keep: u32,
+    /// Whether the process's own log has them too.
+    pub trace: bool,
 }
 
 impl TargetSpec {
+    /// What it is, as the project file calls it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            TargetSpec::Workflow(_) => "workflow",
+            TargetSpec::Destination(_) => "destination",
+            TargetSpec::Bus(_) => "bus",
+            TargetSpec::Queue(_) => "queue",
+            TargetSpec::Log(_) => "log",
+        }
+    }
+
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            TargetSpec::Workflow(name) | TargetSpec::Destination(name) => name,
+            TargetSpec::Workflow(name)
+            | TargetSpec::Destination(name)
+            | TargetSpec::Bus(name)
+            | TargetSpec::Queue(name) => name,
+            TargetSpec::Log(_) => "log",
+        }
+    }
+
+    /// As dead letters name it.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        match self {
+            TargetSpec::Workflow(name) => arn::state_machine(name),
+            TargetSpec::Destination(name) => arn::api_destination(name),
+            TargetSpec::Bus(name) => arn::event_bus(name),
+            TargetSpec::Queue(name) => arn::queue(name),
+            TargetSpec::Log(log) => {
+                let file =
+                    log.file.as_ref().map_or("stepbus".into(), |file| file.to_string_lossy());
+                arn::log_group(&file)
+            }
+        }
+    }
+}
+
+/// `Input`, `InputPath` or `InputTransformer` of a classic target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputSpec {
+    /// The same JSON text for every event.
+    Constant(String),
+    Path(String),
+    Transformer {
+        paths: Map<String, Value>,
+        template: String,
+    },
+}
+
+impl InputSpec {
+    /// The input that can be filled in.
+    ///
+    /// # Errors
+    /// When PutTargets refuses it.
+    pub fn compile(&self) -> Result<TargetInput, TargetInputError> {
+        match self {
+            InputSpec::Constant(text) => TargetInput::constant(text),
+            InputSpec::Path(path) => TargetInput::path(path),
+            InputSpec::Transformer { paths, template } => {
+                InputTransformer::parse(paths, template).map(TargetInput::Transformer)
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::holds::Holds;
 use crate::log::Gates;
 use crate::priority::Priorities;
 use crate::queues::{self, Queues};
+use crate::targets::LogFiles;
 use crate::workflow::Executions;
 
 /// A running system over one store.
@@ -34,6 +35,7 @@ pub struct Engine {
     pub(crate) gates: Gates,
     /// Itself, for what goes on beside a call.
     pub(crate) me: Weak<Engine>,
+    pub(crate) log_files: LogFiles,
     pub(crate) started: Timestamp,
     catalogue: RwLock<Arc<Catalogue>>,
     stopping: watch::Sender<bool>,
@@ -68,6 +70,7 @@ impl Engine {
             queues: Queues::default(),
             alarms: Alarms::new(limits.timers_in_memory),
             priorities: Priorities::new(limits.prioritized_runs),
+            log_files: LogFiles::default(),
             started: now,
             catalogue: RwLock::new(Arc::new(catalogue)),
             stopping: watch::Sender::new(false),

@@ -12,9 +12,9 @@ use serde_json::json;
 use stepbus_model::{ResourceId, Timestamp};
 use stepbus_store::{AuditRow, Batch, PauseRow, ResourceKind, Store, StoreError};
 
-use crate::catalogue::Target;
 use crate::declared::Order;
 use crate::engine::Engine;
+use crate::targets::Target;
 
 /// A pause as people are shown it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -74,10 +74,9 @@ impl Engine {
             return true;
         }
         let catalogue = self.catalogue();
-        match catalogue.subscriptions.get(&subscription).map(|found| &found.target) {
-            Some(Target::Destination { id, .. }) => self.holds.is_paused(*id),
-            _ => false,
-        }
+        let found = catalogue.subscriptions.get(&subscription);
+        let destination = found.and_then(|found| found.target.destination());
+        destination.is_some_and(|id| self.holds.is_paused(id))
     }
 
     /// Whether a match has to wait in the store although its target takes it in the same commit:
@@ -118,7 +117,7 @@ impl Engine {
     fn may_be_overtaken(&self, subscription: ResourceId) -> bool {
         let catalogue = self.catalogue();
         catalogue.subscriptions.get(&subscription).is_some_and(|found| {
-            found.spec.order == Order::Fifo && !matches!(found.target, Target::Destination { .. })
+            found.spec.order == Order::Fifo && matches!(found.target, Target::Inside(_))
         })
     }
 
@@ -202,9 +201,7 @@ impl Engine {
             Some((ResourceKind::Destination, _)) => catalogue
                 .subscriptions
                 .values()
-                .filter(|subscription| {
-                    matches!(&subscription.target, Target::Destination { id, .. } if *id == resource)
-                })
+                .filter(|subscription| subscription.target.destination() == Some(resource))
                 .map(|subscription| subscription.id)
                 .collect(),
             _ => vec![resource],

@@ -6,6 +6,7 @@
 mod alarms;
 mod audit;
 mod catalogue;
+mod content;
 mod declared;
 mod delivery;
 mod endpoint;
@@ -15,21 +16,22 @@ mod expression;
 mod holds;
 mod log;
 mod operating;
+mod parameters;
 mod priority;
 mod publish;
 mod queues;
+mod targets;
 #[cfg(test)]
 mod testing;
 mod views;
 mod workflow;
 
 pub use audit::{AuditReport, audit};
-pub use catalogue::{
-    Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscription, Target, Workflow,
-};
+pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscription, Workflow};
+pub use content::Content;
 pub use declared::{
-    BusSpec, Declared, EndpointSpec, OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy,
-    RetrySpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
+    BusSpec, Declared, EndpointSpec, InputSpec, LogSpec, OnDeadLetter, Order, Overlap, QueueSpec,
+    RedrivePolicy, RetrySpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, Latency, Purge, Redrive, RedriveVersion, Selection, Tally,
@@ -40,6 +42,7 @@ pub use event::EventBody;
 pub use holds::{Drained, Held};
 pub use log::{IntakeView, LogPage, LogQuery};
 pub use operating::{DestinationView, SubscriptionView, Trial};
+pub use parameters::{HttpParameters, ParameterProblem};
 pub use publish::{Entry, EntryError, Published};
 pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};
 pub use views::{

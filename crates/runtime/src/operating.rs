@@ -8,7 +8,7 @@ use stepbus_connect::{Condition, DeliveryRequest, Failure, Payload, Report};
 use stepbus_model::{ResourceId, Share, Timestamp, Totals};
 use stepbus_store::{Priority, ResourceKind, StoreError};
 
-use crate::catalogue::{Catalogue, Subscription, Target};
+use crate::catalogue::{Catalogue, Subscription};
 use crate::delivery::DeliveryMeasures;
 use crate::engine::Engine;
 use crate::holds::Held;
@@ -96,10 +96,7 @@ impl Engine {
         found: &Subscription,
         totals: Totals,
     ) -> SubscriptionView {
-        let target = match &found.target {
-            Target::Destination { id, .. } => self.held(*id),
-            _ => None,
-        };
+        let target = found.target.destination().and_then(|id| self.held(id));
         let paused = self.held(found.id).or(target);
         let measured = measures.iter().find(|line| line.subscription == found.id);
         SubscriptionView {
@@ -130,15 +127,15 @@ impl Engine {
             .destinations
             .iter()
             .filter_map(|(name, target)| {
-                let Target::Destination { id, .. } = target else { return None };
+                let id = target.scope()?;
                 let condition = conditions.iter().find(|condition| condition.name == *name);
-                let paused = self.held(*id);
+                let paused = self.held(id);
                 Some(DestinationView {
-                    id: *id,
+                    id,
                     destination: name.clone(),
                     state: if paused.is_some() { "PAUSED" } else { "ENABLED" },
                     paused,
-                    subscriptions: deliver_to(&catalogue, *id),
+                    subscriptions: deliver_to(&catalogue, id),
                     condition: condition.cloned().unwrap_or_default(),
                 })
             })
@@ -162,6 +159,8 @@ impl Engine {
         let request = DeliveryRequest {
             payload: Payload::from(payload),
             params: BTreeMap::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
             idempotency_key: self.derived_name(&format!("trial/{id}")).to_string(),
             remote_id: None,
             share: Share { id, weight: Priority::High.weight() },
@@ -183,9 +182,7 @@ fn deliver_to(catalogue: &Catalogue, destination: ResourceId) -> Vec<String> {
     let mut names: Vec<String> = catalogue
         .subscriptions
         .values()
-        .filter(
-            |found| matches!(&found.target, Target::Destination { id, .. } if *id == destination),
-        )
+        .filter(|found| found.target.destination() == Some(destination))
         .map(|found| found.spec.name.clone())
         .collect();
     names.sort();

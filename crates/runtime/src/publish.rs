@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::Value;
 use stepbus_model::{
     DeliveryId, Event, EventId, Outcome, ResourceId, RunId, Timestamp, crash, event,
 };
@@ -13,13 +12,14 @@ use stepbus_pattern::Scratch;
 use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, LedgerRow, Priority, RunRow, StoreError};
 use uuid::Uuid;
 
-use crate::catalogue::{Bus, Subscription, Target, Workflow};
+use crate::catalogue::{Bus, Subscription};
 use crate::declared::Order;
 use crate::delivery::{self, Job};
 use crate::engine::Engine;
 use crate::event::EventBody;
 use crate::log::{self, Gate, Way};
-use crate::workflow::{Launch, NewExecution};
+use crate::targets::Target;
+use crate::workflow::Launch;
 
 /// An event that is on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +90,40 @@ pub(crate) struct Effects {
     pub launches: Vec<Launch>,
     /// Queues that got messages.
     pub messages: Vec<ResourceId>,
+    /// Buses that the event which is being routed came through, in this commit.
+    passing: Vec<ResourceId>,
+    /// Events that went on to another bus because of one root.
+    passed: usize,
+}
+
+impl Effects {
+    /// Has an event go on from one bus to another, unless it was there already or one root event
+    /// has become too many.
+    pub(crate) fn pass(
+        &mut self,
+        engine: &Engine,
+        from: ResourceId,
+        to: ResourceId,
+        route: impl FnOnce(&mut Self) -> Result<String, EntryError>,
+    ) -> Result<String, EntryError> {
+        self.passed += 1;
+        self.passing.push(from);
+        let result = if self.passing.contains(&to) {
+            let catalogue = engine.catalogue();
+            let mut way: Vec<&str> = self.passing.iter().map(|bus| catalogue.name(*bus)).collect();
+            way.push(catalogue.name(to));
+            let message = format!("the event would go round in a loop: {}", way.join(" → "));
+            Err(EntryError::new("LoopDetected", message))
+        } else if self.passed > engine.limits.fan_out {
+            let limit = engine.limits.fan_out;
+            let message = format!("one event went on to other buses more than {limit} times");
+            Err(EntryError::new("FanOutLimitExceeded", message))
+        } else {
+            route(self)
+        };
+        self.passing.pop();
+        result
+    }
 }
 
 thread_local! {
@@ -198,6 +232,9 @@ impl Engine {
         bus: &str,
         event: &Event,
     ) -> Result<Published, EntryError> {
+        if effects.passing.is_empty() {
+            effects.passed = 0;
+        }
         let Admitted { body, matches } = loop {
             match self.admitted(batch, origin, bus, event)? {
                 Ok(admitted) => break admitted,
@@ -347,53 +384,28 @@ impl Engine {
         };
         if let Some(message) = failure {
             let message = format!("the key cannot be computed: {message}");
-            delivery::give_up_at_birth(self, batch, subscription, event, row, &message);
+            let failure = delivery::failure(delivery::TRANSFORM_FAILED, message);
+            delivery::give_up_at_birth(self, batch, subscription, event, row, &failure);
             return;
         }
         match &subscription.target {
-            Target::Workflow(workflow) if !self.defers(subscription.id) => {
-                self.start_as_target(batch, effects, subscription, workflow, event, row);
+            Target::Inside(inside) if !self.defers(subscription.id) => {
+                match inside.place(self, batch, effects, subscription, event) {
+                    Ok(note) => {
+                        let at = row.created;
+                        batch.add_finished_delivery(finished(row, at, note));
+                    }
+                    Err(failure) => {
+                        delivery::give_up_at_birth(self, batch, subscription, event, row, &failure);
+                    }
+                }
             }
-            Target::Workflow(_) | Target::Destination { .. } => {
+            Target::Inside(_) | Target::Outside(_) => {
                 batch.add_delivery(row.clone());
                 let (subscription, event) = (subscription.clone(), event.clone());
                 effects.jobs.push(Job { row, event: Some(event), subscription });
             }
         }
-    }
-
-    /// A workflow as a target: delivered, because its execution starts in the same commit.
-    fn start_as_target(
-        &self,
-        batch: &mut Batch,
-        effects: &mut Effects,
-        subscription: &Subscription,
-        workflow: &Arc<Workflow>,
-        event: &Arc<EventBody>,
-        row: DeliveryRow,
-    ) {
-        let input: Value = match subscription.payload(event) {
-            Ok(input) => input,
-            Err(error) => {
-                let message = format!("the transform failed: {error}");
-                delivery::give_up_at_birth(self, batch, subscription, event, row, &message);
-                return;
-            }
-        };
-        let launch = self.new_execution(
-            batch,
-            NewExecution {
-                workflow: workflow.clone(),
-                run: event.row.run,
-                cause: Cause::Event(event.row.id),
-                hops: event.row.hops,
-                name: None,
-                input: Arc::new(input),
-            },
-        );
-        let at = row.created;
-        batch.add_finished_delivery(finished(row, at, launch.row.id.to_string()));
-        effects.launches.push(launch);
     }
 }
 

@@ -22,9 +22,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::{
-    BusSpec, Declared, Engine, Entry, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
-};
+use crate::{BusSpec, Declared, Engine, Entry, SubscriptionSpec, TargetSpec};
 
 /// Longer than anything takes: a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -221,20 +219,12 @@ impl World {
 
     /// Has each event of that type start that workflow with its detail.
     pub(crate) fn starts(&mut self, detail_type: &str, workflow: &str) {
+        let name = format!("{detail_type}-{workflow}");
+        let pattern = json!({ "detail-type": [detail_type] }).to_string();
+        let target = TargetSpec::Workflow(workflow.into());
         self.declared.subscriptions.push(SubscriptionSpec {
-            name: format!("{detail_type}-{workflow}"),
-            bus: "catalog".into(),
-            pattern: json!({ "detail-type": [detail_type] }).to_string(),
-            key: None,
             transform: Some(json!("{% $event.detail %}")),
-            version: None,
-            target: TargetSpec::Workflow(workflow.into()),
-            order: Order::Unordered,
-            on_dead_letter: OnDeadLetter::Advance,
-            skip_unchanged: false,
-            retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
-            dead_letter: None,
-            enabled: true,
+            ..SubscriptionSpec::new(&name, "catalog", &pattern, target)
         });
     }
 

@@ -239,3 +239,51 @@ async fn specs_keep_the_project_files_shape() {
         assert!(error.contains(says), "{error}");
     }
 }
+
+#[tokio::test]
+async fn text_goes_as_text() {
+    let host = Host::start(|_, _| answer(200, "")).await;
+    let (connect, _) = connect();
+    let mut request = request(json!({}));
+    request.payload = stepbus_connect::Payload::Text("Grüße\n\"x\"".into());
+    for (spec, kind, body) in [
+        (json!({ "url": host.url("/") }), "text/plain; charset=utf-8", "Grüße\n\"x\""),
+        (
+            json!({ "url": host.url("/"), "body": { "text": "{% $payload %}" } }),
+            "application/json",
+            { r#"{"text":"Grüße\n\"x\""}"# },
+        ),
+        (json!({ "url": host.url("/"), "headers": { "Content-Type": "text/csv" } }), "text/csv", {
+            "Grüße\n\"x\""
+        }),
+    ] {
+        register(&connect, spec);
+        assert_eq!(verdict(&connect.deliver("target", request.clone()).await), "delivered 200");
+        let asked = host.asked().pop().unwrap();
+        assert_eq!((asked.header("content-type"), asked.body.as_str()), (kind, body));
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_brings_headers_and_query() {
+    let host = Host::start(|_, _| answer(200, "")).await;
+    let (connect, _) = connect();
+    let spec = json!({
+        "url": host.url("/p?a=1"), "headers": { "X-A": "own" }, "query": { "b": 1, "c": 2 },
+    });
+    register(&connect, spec);
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let mut request = request(json!({}));
+    request.headers = vec![pair("x-a", "given"), pair("X-B", "b")];
+    request.query = vec![pair("c", "3&x=ü"), pair("d e", "/")];
+    assert_eq!(verdict(&connect.deliver("target", request.clone()).await), "delivered 200");
+    let asked = &host.asked()[0];
+    assert_eq!(asked.line(), "POST /p?a=1&b=1&c=3%26x%3D%C3%BC&d%20e=%2F");
+    assert_eq!((asked.header("x-a"), asked.header("x-b")), ("given", "b"));
+    for (name, value) in [("x-a", "a\r\nx-evil: 1"), ("x-a", "a\nb"), ("x a", "b"), ("", "b")] {
+        request.headers = vec![pair(name, value)];
+        let report = connect.deliver("target", request.clone()).await;
+        assert_eq!(verdict(&report), "permanent INVALID_PARAMETER", "{name}: {value:?}");
+    }
+    assert_eq!(host.asked().len(), 1);
+}

@@ -143,6 +143,8 @@ pub(crate) fn request(payload: Value) -> DeliveryRequest {
     DeliveryRequest {
         payload: Payload::from(&payload),
         params: Default::default(),
+        headers: Vec::new(),
+        query: Vec::new(),
         idempotency_key: "delivery-7".to_owned(),
         remote_id: None,
         share: Default::default(),

@@ -5,8 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::Value;
-use stepbus_connect::{DeliveryRequest, Failure, Payload, Report, code};
+use stepbus_connect::{Failure, Payload, Report, code};
 use stepbus_model::{Outcome, ResourceId, Timestamp, crash};
 use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, Finish, Retry};
 
@@ -17,11 +16,13 @@ use super::policy::{self, Fate, LastFailure};
 use super::queue::Queue;
 use super::task::Task;
 use super::window::Pause;
-use crate::catalogue::{Subscription, Target, Workflow};
+use crate::catalogue::Subscription;
 use crate::declared::OnDeadLetter;
 use crate::engine::Engine;
 use crate::event::EventBody;
-use crate::workflow::NewExecution;
+use crate::parameters::Filled;
+use crate::publish::Effects;
+use crate::targets::{Inside, Outside, Parcel, Target};
 
 /// How long one is put off whose destination is paused while its subscription is not: it was made
 /// for another target.
@@ -37,8 +38,9 @@ pub(super) struct Attempt<'a> {
 }
 
 /// What is to be sent, or why it need not be.
-struct Parcel {
+struct Packed {
     payload: Payload,
+    parameters: Filled,
     /// Of the payload, where the subscription skips what is unchanged.
     hash: Option<String>,
     version: Option<String>,
@@ -55,10 +57,13 @@ pub(super) async fn deliver(
         return Ok(());
     }
     let Some(attempt) = Attempt::open(engine, queue, task).await? else { return Ok(()) };
-    match &attempt.subscription.target {
-        Target::Destination { id, .. } if engine.holds.is_paused(*id) => attempt.put_off().await,
-        Target::Workflow(workflow) => attempt.start(workflow).await,
-        Target::Destination { id, name, .. } => attempt.send(*id, name).await,
+    let target = &attempt.subscription.target;
+    if target.destination().is_some_and(|id| engine.holds.is_paused(id)) {
+        return attempt.put_off().await;
+    }
+    match target {
+        Target::Inside(inside) => attempt.place(inside).await,
+        Target::Outside(target) => attempt.send(&**target).await,
     }
 }
 
@@ -237,44 +242,33 @@ impl<'a> Attempt<'a> {
         self.queue.parked(self.engine, row, due).await
     }
 
-    /// A workflow as the target of a redriven delivery: its execution starts in the commit that
-    /// calls the delivery delivered.
-    async fn start(&self, workflow: &Arc<Workflow>) -> Result<(), Stopped> {
-        let input = match self.subscription.payload(&self.event) {
-            Ok(input) => Arc::new(input),
-            Err(error) => return self.transform_failed(&error.to_string()).await,
+    /// A redriven delivery to a target inside: it is placed in the commit that calls it delivered.
+    async fn place(&self, inside: &Inside) -> Result<(), Stopped> {
+        let (mut batch, mut effects) = (Batch::new(), Effects::default());
+        let placed =
+            inside.place(self.engine, &mut batch, &mut effects, &self.subscription, &self.event);
+        let note = match placed {
+            Ok(note) => Some(note),
+            Err(error) => return self.die(&error, None, self.row.attempts, None).await,
         };
-        let mut batch = Batch::new();
-        let launch = self.engine.new_execution(
-            &mut batch,
-            NewExecution {
-                workflow: workflow.clone(),
-                run: self.row.run,
-                cause: Cause::Event(self.row.event),
-                hops: self.event.row.hops,
-                name: None,
-                input,
-            },
-        );
         let attempts = self.row.attempts + 1;
-        let note = Some(launch.row.id.to_string());
         batch.finish_delivery(&self.row, self.finish(Outcome::Delivered, attempts, note));
         let followers = self.queue.followers(self.engine, &self.row).await?;
         followers.lift(&mut batch, self.engine.clock.now());
         if commit(self.engine, batch).await? {
-            self.engine.executions.launch(self.engine, launch);
+            self.engine.act(effects);
         }
         self.queue.ended(self.engine, &self.row, followers).await
     }
 
-    async fn send(&self, destination: ResourceId, name: &str) -> Result<(), Stopped> {
-        let mut held = self.hold(destination).await?;
-        let parcel = match self.pack() {
-            Ok(parcel) => parcel,
+    async fn send(&self, target: &dyn Outside) -> Result<(), Stopped> {
+        let mut held = self.hold(target).await?;
+        let packed = match self.pack() {
+            Ok(packed) => packed,
             Err(message) => return self.transform_failed(&message).await,
         };
         if let Some(held) = &mut held {
-            if let Some(outcome) = needless(&parcel, held) {
+            if let Some(outcome) = needless(&packed, held) {
                 return self.end(outcome, self.row.attempts, None).await;
             }
             // From here on nobody knows what the target holds, until it says so.
@@ -283,57 +277,60 @@ impl<'a> Attempt<'a> {
                 self.store_key(held).await?;
             }
         }
-        let request = DeliveryRequest {
-            payload: parcel.payload,
-            params: Default::default(),
+        let parcel = Parcel {
+            delivery: self.row.id,
+            run: self.row.run,
+            key: self.row.key.clone(),
+            subscription: self.subscription.clone(),
+            event: self.event.clone(),
+            payload: packed.payload,
+            parameters: packed.parameters,
             idempotency_key: self.idempotency_key(),
             remote_id: held.as_ref().and_then(|held| held.known.remote_id.clone()),
-            share: self.engine.share(self.row.run),
         };
         crash::point("delivery.before_call");
-        let report = self.engine.connect.deliver(name, request).await;
+        let report = target.send(self.engine, parcel).await;
         crash::point("delivery.after_call");
         if let Some(held) = &mut held {
             held.known.remote_id = report.remote_id().map(str::to_owned);
             if matches!(report, Report::Delivered { .. }) {
-                held.known.hash = parcel.hash;
-                held.known.version = parcel.version.or(held.known.version.take());
+                held.known.hash = packed.hash;
+                held.known.version = packed.version.or(held.known.version.take());
             }
         }
         self.conclude(report, held.as_ref()).await
     }
 
     /// Takes the key in hand, where what is kept of it matters.
-    async fn hold(&self, destination: ResourceId) -> Result<Option<Held>, Stopped> {
+    async fn hold(&self, target: &dyn Outside) -> Result<Option<Held>, Stopped> {
         let Some(key) = &self.row.key else { return Ok(None) };
         let spec = &self.subscription.spec;
-        let upsert =
-            matches!(self.subscription.target, Target::Destination { keeps_remote_id: true, .. });
+        let scope = target.scope().unwrap_or(self.row.subscription);
         let deliveries = &self.engine.deliveries;
-        let kept = upsert || spec.skip_unchanged || spec.version.is_some();
+        let kept = target.keeps_remote_id() || spec.skip_unchanged || spec.version.is_some();
         // Another subscription may compare with what this one is about to overwrite.
-        if !kept && !deliveries.is_compared(destination) {
+        if !kept && !deliveries.is_compared(scope) {
             return Ok(None);
         }
-        let lock = deliveries.locks.hold(destination, key).await;
-        let stored = read(|| self.engine.store.key(destination, key)).await?;
-        Ok(Some(Held::new(destination, key, stored, lock)))
+        let lock = deliveries.locks.hold(scope, key).await;
+        let stored = read(|| self.engine.store.key(scope, key)).await?;
+        Ok(Some(Held::new(scope, key, stored, lock)))
     }
 
-    fn pack(&self) -> Result<Parcel, String> {
-        let spec = &self.subscription.spec;
-        let version = self.subscription.stale_version(&self.event);
+    fn pack(&self) -> Result<Packed, String> {
+        let (subscription, event) = (&self.subscription, &self.event);
+        let version = subscription.stale_version(event);
         let version = version.map_err(|error| format!("the version failed: {error}"))?;
-        if spec.transform.is_none() && !spec.skip_unchanged {
-            let payload = Payload::from_bytes(self.event.row.envelope.clone());
-            return Ok(Parcel { payload, hash: None, version });
-        }
-        let value: Value = self
-            .subscription
-            .payload(&self.event)
+        let content = subscription
+            .content(event, self.engine.limits.payload_bytes)
             .map_err(|error| format!("the transform failed: {error}"))?;
-        let hash = spec.skip_unchanged.then(|| guard::fingerprint(&value));
-        Ok(Parcel { payload: Payload::from(&value), hash, version })
+        let parameters = match subscription.parameters.is_empty() {
+            true => Filled::default(),
+            false => subscription.parameters.fill(event)?,
+        };
+        let hashed = subscription.spec.skip_unchanged;
+        let hash = hashed.then(|| guard::fingerprint(&content, &parameters));
+        Ok(Packed { payload: content.payload(), parameters, hash, version })
     }
 
     /// The same for every attempt with the same payload.
@@ -467,12 +464,12 @@ impl<'a> Attempt<'a> {
 }
 
 /// Why it need not be sent: the target holds the same already, or something newer.
-fn needless(parcel: &Parcel, held: &Held) -> Option<Outcome> {
-    if let (Some(version), Some(last)) = (&parcel.version, &held.known.version)
+fn needless(packed: &Packed, held: &Held) -> Option<Outcome> {
+    if let (Some(version), Some(last)) = (&packed.version, &held.known.version)
         && guard::older(version, last)
     {
         return Some(Outcome::Stale);
     }
-    let unchanged = parcel.hash.is_some() && parcel.hash == held.known.hash;
+    let unchanged = packed.hash.is_some() && packed.hash == held.known.hash;
     unchanged.then_some(Outcome::Unchanged)
 }

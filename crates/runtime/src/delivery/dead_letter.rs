@@ -7,13 +7,13 @@ use stepbus_model::{DeliveryId, MessageId, Outcome, ResourceId, Timestamp, arn};
 use stepbus_store::{Batch, DeliveryRow, Finish, MessageRow, Reception};
 
 use super::policy::LastFailure;
-use crate::catalogue::{Subscription, Target};
-use crate::declared::{SubscriptionSpec, TargetSpec};
+use crate::catalogue::Subscription;
+use crate::declared::SubscriptionSpec;
 use crate::engine::Engine;
 use crate::event::EventBody;
 
 /// The code of a delivery whose key or payload could not be computed.
-pub(super) const TRANSFORM_FAILED: &str = "TRANSFORM_FAILED";
+pub(crate) const TRANSFORM_FAILED: &str = "TRANSFORM_FAILED";
 
 /// Who failed to get it, and where its dead letters go.
 #[derive(Debug)]
@@ -26,14 +26,10 @@ pub(super) struct Address {
 
 impl Address {
     pub(super) fn of(subscription: &Subscription) -> Self {
-        let target = match &subscription.target {
-            Target::Workflow(workflow) => arn::state_machine(&workflow.spec.name),
-            Target::Destination { name, .. } => arn::api_destination(name),
-        };
         Address {
             name: subscription.spec.name.clone(),
             rule: arn::rule(&subscription.spec.bus, &subscription.spec.name),
-            target,
+            target: subscription.spec.target.arn(),
             queue: subscription.dead_letter,
         }
     }
@@ -45,10 +41,7 @@ impl Address {
             let name = catalogue.name(subscription).to_owned();
             return Address { rule: name.clone(), name, target: String::new(), queue: None };
         };
-        let target = match &spec.target {
-            TargetSpec::Workflow(name) => arn::state_machine(name),
-            TargetSpec::Destination(name) => arn::api_destination(name),
-        };
+        let target = spec.target.arn();
         let queue = spec.dead_letter.and_then(|name| catalogue.queues.get(&name).copied());
         Address { rule: arn::rule(&spec.bus, &spec.name), name: spec.name, target, queue }
     }
@@ -142,23 +135,22 @@ fn attributes(address: &Address, row: &DeliveryRow, death: &Death<'_>) -> Value 
     Value::Object(all)
 }
 
-/// Adds a delivery that failed before it could be one: its key or, where it is sent with the
-/// publish itself, its payload could not be computed.
+/// Adds a delivery that failed before it could be one: its key could not be computed or, where its
+/// target is part of the commit, it cannot be placed there.
 pub(crate) fn give_up_at_birth(
     engine: &Engine,
     batch: &mut Batch,
     subscription: &Subscription,
     event: &EventBody,
     row: DeliveryRow,
-    message: &str,
+    error: &Failure,
 ) {
-    let error = failure(TRANSFORM_FAILED, message);
-    let death = Death { error: &error, exhausted: None, attempts: 0, tried: None };
+    let death = Death { error, exhausted: None, attempts: 0, tried: None };
     batch.add_delivery(row.clone());
     bury(engine, batch, &Address::of(subscription), event, &row, &death);
 }
 
-pub(super) fn failure(code: &str, message: impl Into<String>) -> Failure {
+pub(crate) fn failure(code: &str, message: impl Into<String>) -> Failure {
     Failure { code: code.to_owned(), message: message.into(), status: None, exchange: None }
 }
 

@@ -11,6 +11,8 @@ use stepbus_store::KeyRow;
 use tokio::sync::OwnedMutexGuard;
 
 use super::lane;
+use crate::content::Content;
+use crate::parameters::Filled;
 
 /// Locks of one scope. Keys that share one wait for each other without need, which is rare.
 const LOCKS: usize = 1_024;
@@ -73,10 +75,27 @@ impl Held {
     }
 }
 
-/// A payload's hash, the same however its members are ordered.
-pub(super) fn fingerprint(payload: &Value) -> String {
+/// The hash of what a target is to hold: the same however the members of JSON are ordered.
+/// Parameters count where there are any, since they say where it goes.
+pub(super) fn fingerprint(content: &Content, parameters: &Filled) -> String {
     let mut text = Vec::new();
-    write_sorted(payload, &mut text);
+    match content {
+        Content::Value(value) => write_sorted(value, &mut text),
+        Content::Json(bytes) => {
+            let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+            write_sorted(&value, &mut text);
+        }
+        Content::Text(plain) => {
+            text.push(b'T');
+            text.extend(plain.bytes());
+        }
+    }
+    for (name, value) in parameters.all() {
+        text.push(0);
+        text.extend(name.bytes());
+        text.push(0);
+        text.extend(value.bytes());
+    }
     let digest = Sha256::digest(&text);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -146,11 +165,25 @@ mod tests {
 
     #[test]
     fn the_order_of_members_does_not_count() {
+        let print = |value: Value| fingerprint(&Content::Value(value), &Filled::default());
         let one = json!({"a": 1, "b": [{"x": null, "y": "1"}]});
-        let other = json!({"b": [{"y": "1", "x": null}], "a": 1});
-        assert_eq!(fingerprint(&one), fingerprint(&other));
-        assert_ne!(fingerprint(&one), fingerprint(&json!({"a": "1", "b": []})));
-        assert_ne!(fingerprint(&json!(["a", "b"])), fingerprint(&json!(["b", "a"])));
-        assert_ne!(fingerprint(&json!({"a,b": 1})), fingerprint(&json!({"a": 1, "b": 1})));
+        assert_eq!(print(one.clone()), print(json!({"b": [{"y": "1", "x": null}], "a": 1})));
+        assert_ne!(print(one), print(json!({"a": "1", "b": []})));
+        assert_ne!(print(json!(["a", "b"])), print(json!(["b", "a"])));
+        assert_ne!(print(json!({"a,b": 1})), print(json!({"a": 1, "b": 1})));
+    }
+
+    #[test]
+    fn text_and_parameters_count() {
+        let none = Filled::default();
+        let json = Content::Json(bytes::Bytes::from_static(b"{ \"b\": 1, \"a\": 2 }"));
+        let value = Content::Value(json!({"a": 2, "b": 1}));
+        assert_eq!(fingerprint(&json, &none), fingerprint(&value, &none));
+        let (text, string) = (Content::Text("x".to_owned()), Content::Value(json!("x")));
+        assert_eq!(fingerprint(&text, &none), fingerprint(&text, &none));
+        assert_ne!(fingerprint(&text, &none), fingerprint(&string, &none));
+        let elsewhere =
+            Filled { query: vec![("shop".to_owned(), "2".to_owned())], ..Filled::default() };
+        assert_ne!(fingerprint(&value, &none), fingerprint(&value, &elsewhere));
     }
 }

@@ -25,10 +25,11 @@ use sha2::{Digest, Sha256};
 use stepbus_model::{DeliveryId, ResourceId};
 use stepbus_store::{DeliveryRow, ResourceKind};
 
-use crate::catalogue::{Subscription, Target};
+use crate::catalogue::Subscription;
 use crate::engine::Engine;
 use crate::event::EventBody;
-pub(crate) use dead_letter::give_up_at_birth;
+use crate::targets::Target;
+pub(crate) use dead_letter::{TRANSFORM_FAILED, failure, give_up_at_birth};
 use guard::Locks;
 pub use letters::DeadLetter;
 pub use measures::{DeliveryMeasures, Latency};
@@ -49,7 +50,7 @@ pub(crate) struct Job {
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
     queues: RwLock<HashMap<ResourceId, Arc<Queue>>>,
-    /// Destinations of which some subscription remembers what they hold.
+    /// Targets of which some subscription remembers what they hold.
     compared: RwLock<HashSet<ResourceId>>,
     locks: Locks,
 }
@@ -62,21 +63,17 @@ pub(crate) fn lane(key: &str) -> i64 {
 }
 
 impl Deliveries {
-    /// Gives each subscription whose target is a destination its queue and workers, and so takes
+    /// Gives each subscription whose target is outside its queue and workers, and so takes
     /// up what is pending. To be called at the start and after each change of the catalogue.
     pub(crate) fn serve(&self, engine: &Arc<Engine>) {
         let catalogue = engine.catalogue();
-        let health = engine.connect.health();
         let mut compared = HashSet::new();
         for subscription in catalogue.subscriptions.values() {
-            let Target::Destination { id, name, .. } = &subscription.target else { continue };
+            let Target::Outside(target) = &subscription.target else { continue };
             if subscription.spec.skip_unchanged {
-                compared.insert(*id);
+                compared.insert(target.scope().unwrap_or(subscription.id));
             }
-            let condition = health.destinations.iter().find(|condition| condition.name == *name);
-            let workers = condition
-                .map_or(engine.limits.destination_concurrency, |condition| condition.concurrency);
-            self.open(engine, subscription.id, Some(workers));
+            self.open(engine, subscription.id, Some(target.workers(engine)));
         }
         *self.compared.write() = compared;
         for queue in self.queues.read().values() {
@@ -137,12 +134,12 @@ impl Deliveries {
         }
     }
 
-    fn is_compared(&self, destination: ResourceId) -> bool {
-        self.compared.read().contains(&destination)
+    fn is_compared(&self, scope: ResourceId) -> bool {
+        self.compared.read().contains(&scope)
     }
 
     /// The subscription's queue. One that is not served, since it is gone from the project or its
-    /// target is a workflow, gets one when there is a delivery for it.
+    /// target is inside, gets one when there is a delivery for it.
     fn queue(&self, engine: &Arc<Engine>, subscription: ResourceId) -> Arc<Queue> {
         if let Some(queue) = self.queues.read().get(&subscription) {
             return queue.clone();
@@ -191,7 +188,7 @@ impl Engine {
 }
 
 /// Opens queues for what is still pending of subscriptions that the project no longer has, or
-/// whose target was a destination once.
+/// whose target was outside once.
 async fn serve_leftovers(engine: &Arc<Engine>) {
     let catalogue = engine.catalogue();
     for (id, (kind, _)) in &catalogue.names {

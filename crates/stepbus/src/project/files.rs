@@ -22,6 +22,12 @@ impl Files {
 }
 
 impl Reader<'_> {
+    /// A path of the project file, the same from wherever it is used.
+    pub(super) fn full_path(&self, path: &str) -> PathBuf {
+        let full = self.files.folder.join(path);
+        std::path::absolute(&full).unwrap_or(full)
+    }
+
     /// The text of a file that the project file names at `at`.
     pub(super) fn file(&mut self, path: &str, at: &str) -> Option<Source> {
         let full = self.files.folder.join(path);

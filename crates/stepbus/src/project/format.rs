@@ -94,6 +94,12 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     count.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(wrong)
 }
 
+/// A size as the file writes it: a number, or text with a unit.
+pub(super) fn bytes(value: &serde_json::Value) -> Option<u64> {
+    let text = || u64::try_from(size(value.as_str()?).ok()?).ok();
+    value.as_u64().or_else(text)
+}
+
 pub(super) fn is_size(text: &str) -> Result<(), String> {
     size(text).map(drop)
 }

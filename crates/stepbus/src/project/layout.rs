@@ -33,6 +33,7 @@ text!(ANY, format::any, "", "");
 text!(SOME, format::some, "", "");
 text!(NAME, format::name, format::NAME_PATTERN, "");
 text!(URL, format::url, "https?://.+", "https://crm.example/products/{sku}");
+text!(PATH, format::some, "", "logs/events.jsonl");
 text!(METHOD, format::method, "[A-Z]+", "PUT");
 text!(RATE, format::is_rate, "", "300/s");
 text!(SPAN, format::is_duration, DURATION, "5s");
@@ -273,6 +274,38 @@ static SUBSCRIPTION: Object = object(&[
          by default.",
         Shape::FileOr("mappings/crm.jsonata", Inline::Template(EVENT)),
     ),
+    optional(
+        "input",
+        "JSON text that is sent for every event, as PutTargets' Input; instead of `transform`.",
+        Shape::Plain("'{\"reason\": \"changed\"}'"),
+    ),
+    optional(
+        "input_path",
+        "The part of the event that is sent, as PutTargets' InputPath; instead of `transform`.",
+        Shape::Plain("$.detail"),
+    ),
+    optional(
+        "input_transformer",
+        "A template of what is sent, as PutTargets' InputTransformer; instead of `transform`.",
+        Shape::Object(&INPUT_TRANSFORMER),
+    ),
+    optional(
+        "path_parameters",
+        "What `{name}` in the destination's URL stands for: a text, a path as `$.detail.sku`, or \
+         an expression over `$event`.",
+        Shape::Values(EVENT),
+    ),
+    optional(
+        "header_parameters",
+        "Headers of the call, beside the destination's; their values as in `path_parameters`.",
+        Shape::Values(EVENT),
+    ),
+    optional(
+        "query_parameters",
+        "Query parameters of the call, beside the destination's; their values as in \
+         `path_parameters`.",
+        Shape::Values(EVENT),
+    ),
     required("target", "Where it goes.", Shape::Object(&TARGET)),
     optional(
         "order",
@@ -311,9 +344,44 @@ static TARGET: Object = Object {
             "The destination that is called.",
             Shape::Name(Section::Destinations),
         ),
+        optional("bus", "Another bus, where the event goes on.", Shape::Name(Section::Buses)),
+        optional("queue", "The queue that gets a message.", Shape::Text(&NAME)),
+        optional("log", "A line of JSON for each event.", Shape::Object(&LOG)),
     ],
-    one_of: &["workflow", "destination"],
+    one_of: &["workflow", "destination", "bus", "queue", "log"],
 };
+
+static LOG: Object = object(&[
+    optional(
+        "file",
+        "The file that lines are added to; the server's own log without one.",
+        Shape::Text(&PATH),
+    ),
+    optional("rotate", "When the file is put aside.", Shape::Object(&ROTATE)),
+    optional(
+        "trace",
+        "Whether the server's own log has the lines; false by default where there is a file.",
+        Shape::Flag,
+    ),
+]);
+
+static ROTATE: Object = object(&[
+    optional("size", "The size at which a new file is begun; 64MiB by default.", Shape::Size),
+    optional("keep", "How many older files are kept; 5 by default.", Shape::Count(0, 1_000)),
+]);
+
+static INPUT_TRANSFORMER: Object = object(&[
+    optional(
+        "paths",
+        "InputPathsMap: names, and the paths into the event that they stand for.",
+        Shape::Values(&[]),
+    ),
+    required(
+        "template",
+        "InputTemplate: an object, or quoted lines, in which `<name>` stands for a value.",
+        Shape::Plain("'{\"sku\": <sku>}'"),
+    ),
+]);
 
 static RETRY: Object = object(&[
     optional("max_age", "Older deliveries are given up; 24h by default.", Shape::Text(&SECONDS)),

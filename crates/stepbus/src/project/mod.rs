@@ -7,6 +7,7 @@ mod endpoints;
 mod expression;
 mod files;
 mod format;
+mod inputs;
 mod layout;
 mod problem;
 mod queues;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stepbus_document::join;
-use stepbus_runtime::{QueueSpec, RedrivePolicy, SubscriptionSpec};
+use stepbus_runtime::{QueueSpec, RedrivePolicy, SubscriptionSpec, TargetSpec};
 
 use super::problem::suggest;
 use super::{Reader, format};
@@ -20,7 +20,12 @@ impl Reader<'_> {
             self.dead_letters_are_declared();
             return self.declared_queues();
         }
+        let targets = subscriptions.iter().filter_map(|each| match &each.target {
+            TargetSpec::Queue(name) => Some(name.clone()),
+            _ => None,
+        });
         let named = subscriptions.iter().filter_map(|each| each.dead_letter.clone());
+        let named = named.chain(targets);
         let mut queues: Vec<QueueSpec> = named.map(QueueSpec::new).collect();
         queues.sort_by(|one, other| one.name.cmp(&other.name));
         queues.dedup();
@@ -83,12 +88,15 @@ impl Reader<'_> {
         let known = self.section("queues").into_iter().flatten();
         let known: Vec<&String> = known.map(|(name, _)| name).collect();
         for (_, value, at) in self.members("subscriptions") {
-            let Some((Value::String(name), at)) = self.field(value, &at, "dead_letter") else {
-                continue;
-            };
-            if !known.contains(&name) {
-                let hint = suggest(name, known.iter().map(|name| name.as_str()));
-                self.wrong(&at, format!("no queue is named `{name}`")).hint(hint);
+            let target = value.get("target").unwrap_or(&Value::Null);
+            let dead_letter = self.field(value, &at, "dead_letter");
+            let target = self.field(target, &join(&at, "target"), "queue");
+            for (name, at) in [dead_letter, target].into_iter().flatten() {
+                let Some(name) = name.as_str() else { continue };
+                if !known.iter().any(|known| *known == name) {
+                    let hint = suggest(name, known.iter().map(|name| name.as_str()));
+                    self.wrong(&at, format!("no queue is named `{name}`")).hint(hint);
+                }
             }
         }
     }

@@ -76,7 +76,12 @@ fn shape(shape: &Shape) -> Map<String, Value> {
             bytes.insert("minimum".into(), 1.into());
             any_of([bytes, pattern(r"\s*[0-9]+\s*(B|KiB|MiB)?\s*")])
         }
-        Shape::Params => {
+        Shape::Plain(example) => {
+            let mut schema = typed("string");
+            schema.insert("examples".into(), json!([example]));
+            schema
+        }
+        Shape::Params | Shape::Values(_) => {
             let mut schema = typed("object");
             let scalar = json!({ "type": ["string", "number", "boolean"] });
             schema.insert("additionalProperties".into(), scalar);

@@ -22,6 +22,11 @@ pub(super) enum Shape {
     Size,
     /// Names with text values: headers, query parameters.
     Params,
+    /// Names with text values that are kept with the subscription, so nothing secret is in them;
+    /// a value may be an expression over these variables.
+    Values(&'static [&'static str]),
+    /// Text that is taken as it stands, without references; an example.
+    Plain(&'static str),
     /// Text in the file or, as a path, in a file of its own; or the value itself.
     FileOr(&'static str, Inline),
     /// JSON whose `{% … %}` texts are JSONata over these variables.
@@ -114,7 +119,8 @@ impl Shape {
         match self {
             Shape::Object(_) => "an object",
             Shape::Named(_) => "an object of names",
-            Shape::Params => "an object of names with text values",
+            Shape::Params | Shape::Values(_) => "an object of names with text values",
+            Shape::Plain(_) => "a text",
             Shape::List(_) => "a list",
             Shape::Text(_) => "a text",
             Shape::Name(_) => "a name",

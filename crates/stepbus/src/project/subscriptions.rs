@@ -3,10 +3,14 @@
 use serde_json::Value;
 use stepbus_document::{Document, Position, join};
 use stepbus_pattern::Pattern;
-use stepbus_runtime::{OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec};
+use stepbus_runtime::{LogSpec, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec};
 
 use super::problem::Source;
 use super::{Reader, expression, format, layout};
+
+/// Size at which a log file is put aside, and how many of those are kept, when nothing is said.
+const LOG_BYTES: u64 = 64 * 1024 * 1024;
+const LOG_FILES: u32 = 5;
 
 impl Reader<'_> {
     pub(super) fn subscriptions(&mut self) -> Vec<SubscriptionSpec> {
@@ -16,7 +20,10 @@ impl Reader<'_> {
             self.needs_key(value, &at);
             let pattern = self.pattern(value, &at);
             let transform = self.transform(value, &at);
-            let (Some(target), Some(pattern), Ok(transform)) = (target(value), pattern, transform)
+            let (input, parameters) = (self.input(value, &at), self.parameters(value, &at));
+            let target = self.target(value);
+            let (Some(target), Some(pattern), Ok(transform), Ok(input)) =
+                (target, pattern, transform, input)
             else {
                 continue;
             };
@@ -30,6 +37,8 @@ impl Reader<'_> {
                 pattern,
                 key: value.get("key").cloned(),
                 transform,
+                input,
+                parameters,
                 version: value.get("version").cloned(),
                 target,
                 order: if text("order") == Some("fifo") { Order::Fifo } else { Order::Unordered },
@@ -73,6 +82,32 @@ impl Reader<'_> {
         if value.get("dead_letter").is_none() {
             self.wrong(&at, "a blocked key waits for its dead letter, and none is kept")
                 .hint("add `dead_letter: NAME`");
+        }
+    }
+
+    fn target(&self, value: &Value) -> Option<TargetSpec> {
+        let target = value.get("target")?;
+        let (kind, value) = target.as_object()?.iter().next()?;
+        let name = || value.as_str().map(str::to_owned);
+        match kind.as_str() {
+            "workflow" => name().map(TargetSpec::Workflow),
+            "destination" => name().map(TargetSpec::Destination),
+            "bus" => name().map(TargetSpec::Bus),
+            "queue" => name().map(TargetSpec::Queue),
+            "log" => Some(TargetSpec::Log(self.log(value))),
+            _ => None,
+        }
+    }
+
+    fn log(&self, log: &Value) -> LogSpec {
+        let file = log.get("file").and_then(Value::as_str).map(|path| self.full_path(path));
+        let size = log.pointer("/rotate/size").and_then(format::bytes);
+        let keep = log.pointer("/rotate/keep").and_then(Value::as_u64);
+        LogSpec {
+            trace: log.get("trace").and_then(Value::as_bool).unwrap_or(file.is_none()),
+            file,
+            max_bytes: size.unwrap_or(LOG_BYTES),
+            keep: keep.and_then(|keep| u32::try_from(keep).ok()).unwrap_or(LOG_FILES),
         }
     }
 
@@ -165,13 +200,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-fn target(value: &Value) -> Option<TargetSpec> {
-    let target = value.get("target")?;
-    let name = |kind: &str| target.get(kind).and_then(Value::as_str).map(str::to_owned);
-    let workflow = name("workflow").map(TargetSpec::Workflow);
-    workflow.or_else(|| name("destination").map(TargetSpec::Destination))
 }
 
 fn place(text: &str, character: usize) -> Position {

@@ -32,6 +32,11 @@ impl Walk<'_> {
             (Shape::Object(object), Value::Object(map)) => self.object(object, map, at),
             (Shape::Named(inner), Value::Object(map)) => self.named(inner, map, at),
             (Shape::Params, Value::Object(map)) => self.params(map, at),
+            (Shape::Values(variables), Value::Object(map)) => self.values(variables, map, at),
+            (Shape::Plain(example), Value::String(text)) => {
+                let checked = format::some(text);
+                self.checked(checked, at, example);
+            }
             (Shape::List(inner), Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
                     self.value(inner, item, &join(at, index));
@@ -164,6 +169,30 @@ impl Walk<'_> {
                     let found = found(value);
                     let message = format!("expected a text, found {found}");
                     self.error(&inside, message, "header and query values are text");
+                }
+            }
+        }
+    }
+
+    /// Values that are stored in clear and may be expressions.
+    fn values(&mut self, variables: &[&str], map: &mut Map<String, Value>, at: &str) {
+        for (name, value) in map.iter_mut() {
+            let inside = join(at, name);
+            match value {
+                Value::String(_) if format::names_a_secret(name) => self.error(
+                    &inside,
+                    format!("`{name}` looks like a secret, which has no place here"),
+                    "a connection carries secrets: its `auth`, `headers` or `query`",
+                ),
+                Value::String(written) if written.contains("${") && !written.contains("{%") => {
+                    let hint = "what comes from outside stands in a connection or destination";
+                    self.error(&inside, "no reference is filled in here", hint);
+                }
+                Value::String(_) => self.template(value, variables, &inside),
+                Value::Number(_) | Value::Bool(_) => *value = Value::from(value.to_string()),
+                _ => {
+                    let message = format!("expected a text, found {}", found(value));
+                    self.error(&inside, message, "an expression may give it: \"{% … %}\"");
                 }
             }
         }
@@ -316,7 +345,9 @@ impl Walk<'_> {
             (Shape::Text(text), _) if !text.example.is_empty() => {
                 format!("for example {}", text.example)
             }
-            (Shape::FileOr(example, _), _) => format!("for example {example}"),
+            (Shape::FileOr(example, _) | Shape::Plain(example), _) => {
+                format!("for example {example}")
+            }
             (Shape::Object(object), _) => {
                 format!("its fields: {}", object.names().collect::<Vec<_>>().join(", "))
             }

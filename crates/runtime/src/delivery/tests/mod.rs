@@ -2,5 +2,6 @@ mod holds;
 mod letters;
 mod order;
 mod payload;
+mod targets;
 mod volume;
 mod world;

@@ -7,7 +7,7 @@ use stepbus_store::MessageFilter;
 
 use crate::delivery::{DeadLetter, Purge, Redrive, RedriveVersion, Selection, Tally};
 pub(super) use crate::testing::{Call, Dice, Running, Target, World, until};
-use crate::{OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec};
+use crate::{SubscriptionSpec, TargetSpec};
 
 impl World {
     pub(super) fn new(target: &Target) -> World {
@@ -26,20 +26,13 @@ impl World {
 }
 
 pub(super) fn subscription(name: &str, destination: &str) -> SubscriptionSpec {
+    let pattern = json!({ "detail-type": ["product"] }).to_string();
+    let target = TargetSpec::Destination(destination.into());
     SubscriptionSpec {
-        name: name.into(),
-        bus: "catalog".into(),
-        pattern: json!({ "detail-type": ["product"] }).to_string(),
         key: Some(json!("{% $event.detail.sku %}")),
         transform: Some(json!("{% $event.detail %}")),
-        version: None,
-        target: TargetSpec::Destination(destination.into()),
-        order: Order::Unordered,
-        on_dead_letter: OnDeadLetter::Advance,
-        skip_unchanged: false,
-        retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
         dead_letter: Some("failures".into()),
-        enabled: true,
+        ..SubscriptionSpec::new(name, "catalog", &pattern, target)
     }
 }
 

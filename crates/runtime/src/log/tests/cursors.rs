@@ -10,7 +10,7 @@ use stepbus_model::{Limits, Totals};
 use stepbus_store::CursorRow;
 
 use crate::testing::{Running, Target, World, until};
-use crate::{OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec, audit};
+use crate::{Order, SubscriptionSpec, TargetSpec, audit};
 
 pub(super) fn world(target: &Target, order: Order) -> World {
     let mut world = World::empty();
@@ -27,20 +27,13 @@ pub(super) fn world(target: &Target, order: Order) -> World {
 }
 
 pub(super) fn subscription(name: &str, order: Order) -> SubscriptionSpec {
+    let pattern = json!({ "detail-type": ["product"] }).to_string();
+    let target = TargetSpec::Destination("shop".into());
     SubscriptionSpec {
-        name: name.into(),
-        bus: "catalog".into(),
-        pattern: json!({ "detail-type": ["product"] }).to_string(),
         key: Some(json!("{% $event.detail.sku %}")),
         transform: Some(json!("{% $event.detail %}")),
-        version: None,
-        target: TargetSpec::Destination("shop".into()),
         order,
-        on_dead_letter: OnDeadLetter::Advance,
-        skip_unchanged: false,
-        retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
-        dead_letter: None,
-        enabled: true,
+        ..SubscriptionSpec::new(name, "catalog", &pattern, target)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod general;
+mod inputs;
 mod schema;
 mod subscriptions;
 mod systems;

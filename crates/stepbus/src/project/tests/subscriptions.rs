@@ -4,7 +4,7 @@ use super::{Folder, REST, check as check_section};
 
 /// A subscription with these fields beside what it must have.
 #[track_caller]
-fn check(fields: &str, expected: Expect) {
+pub(super) fn check(fields: &str, expected: Expect) {
     let must = [
         ("bus", "bus: catalog"),
         ("pattern", "pattern: { source: [a] }"),
@@ -87,43 +87,71 @@ fn names_of_other_parts() {
 #[test]
 fn targets() {
     check(
-        "target: { queue: q }",
+        "target: { bus: catalogs }",
         expect![[r#"
-        stepbus.yaml:3:15: error: unknown field `queue`
-          3 |     target: { queue: q }
-            |               ^
-          hint: known: workflow, destination
+        stepbus.yaml:3:20: error: no bus is named `catalogs`
+          3 |     target: { bus: catalogs }
+            |                    ^
+          hint: did you mean `catalog`?
     "#]],
     );
     check(
+        "target: { queue: 'a b' }",
+        expect![[r#"
+        stepbus.yaml:3:22: error: `a b` is no name: up to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit
+          3 |     target: { queue: 'a b' }
+            |                      ^
+    "#]],
+    );
+    check(
+        "target: { log: { fil: x, rotate: { size: 5 MB, keep: -1 } } }",
+        expect![[r#"
+        stepbus.yaml:3:22: error: unknown field `fil`
+          3 |     target: { log: { fil: x, rotate: { size: 5 MB, keep: -1 } } }
+            |                      ^
+          hint: did you mean `file`?
+        stepbus.yaml:3:46: error: `5 MB` is no size; write for example 64KiB or 1MiB
+          3 |     target: { log: { fil: x, rotate: { size: 5 MB, keep: -1 } } }
+            |                                              ^
+        stepbus.yaml:3:58: error: -1 is out of range
+          3 |     target: { log: { fil: x, rotate: { size: 5 MB, keep: -1 } } }
+            |                                                          ^
+          hint: from 0 to 1000
+    "#]],
+    );
+}
+
+#[test]
+fn one_target() {
+    check(
         "target: { lambda: q, mail: x }",
         expect![[r#"
-        stepbus.yaml:3:15: error: unknown field `lambda`
-          3 |     target: { lambda: q, mail: x }
-            |               ^
-          hint: known: workflow, destination
-        stepbus.yaml:3:26: error: unknown field `mail`
-          3 |     target: { lambda: q, mail: x }
-            |                          ^
-          hint: known: workflow, destination
-    "#]],
+            stepbus.yaml:3:15: error: unknown field `lambda`
+              3 |     target: { lambda: q, mail: x }
+                |               ^
+              hint: known: workflow, destination, bus, queue, log
+            stepbus.yaml:3:26: error: unknown field `mail`
+              3 |     target: { lambda: q, mail: x }
+                |                          ^
+              hint: known: workflow, destination, bus, queue, log
+        "#]],
     );
     check(
         "target: {}",
         expect![[r#"
-        stepbus.yaml:3:5: error: one of `workflow`, `destination` is missing
-          3 |     target: {}
-            |     ^
-          hint: give exactly one
-    "#]],
+            stepbus.yaml:3:5: error: one of `workflow`, `destination`, `bus`, `queue`, `log` is missing
+              3 |     target: {}
+                |     ^
+              hint: give exactly one
+        "#]],
     );
     check(
         "target: { workflow: sync, destination: crm }",
         expect![[r#"
-        stepbus.yaml:3:31: error: only one of `workflow`, `destination` may be given
-          3 |     target: { workflow: sync, destination: crm }
-            |                               ^
-    "#]],
+            stepbus.yaml:3:31: error: only one of `workflow`, `destination`, `bus`, `queue`, `log` may be given
+              3 |     target: { workflow: sync, destination: crm }
+                |                               ^
+        "#]],
     );
     check(
         "dead_letter: my queue",

@@ -1,0 +1,209 @@
+use expect_test::expect;
+use serde_json::json;
+use stepbus_runtime::InputSpec;
+
+use super::subscriptions::check;
+use super::{Folder, REST};
+
+#[test]
+fn one_way_to_say_what_is_sent() {
+    check(
+        "transform: \"{% $event.detail %}\"\ninput_path: $.detail",
+        expect![[r#"
+            stepbus.yaml:4:5: error: only one of `transform`, `input`, `input_path`, `input_transformer` may be given
+              4 |     input_path: $.detail
+                |     ^
+        "#]],
+    );
+    check(
+        "input: '{}'\ninput_path: $.detail",
+        expect![[r#"
+            stepbus.yaml:4:5: error: Only one of Input, InputPath, or InputTransformer must be provided for target s.
+              4 |     input_path: $.detail
+                |     ^
+        "#]],
+    );
+}
+
+#[test]
+fn inputs_of_put_targets() {
+    check(
+        "input: '{a: 1}'",
+        expect![[r#"
+        stepbus.yaml:3:12: error: JSON syntax error in input for target s: key must be a string at line 1 column 2
+          3 |     input: '{a: 1}'
+            |            ^
+    "#]],
+    );
+    check(
+        "input_path: detail",
+        expect![[r#"
+        stepbus.yaml:3:17: error: InputPath for target s is invalid. "detail": 'detail' is not a JSONPath: a path begins with '$' (at character 1)
+          3 |     input_path: detail
+            |                 ^
+    "#]],
+    );
+    check(
+        "input_path: ['$.detail']",
+        expect![[r#"
+        stepbus.yaml:3:17: error: expected a text, found a list
+          3 |     input_path: ['$.detail']
+            |                 ^
+          hint: for example $.detail
+    "#]],
+    );
+}
+
+#[test]
+fn templates() {
+    check(
+        "input_transformer: { paths: { a: $.detail } }",
+        expect![[r#"
+        stepbus.yaml:3:5: error: `template` is missing
+          3 |     input_transformer: { paths: { a: $.detail } }
+            |     ^
+          hint: InputTemplate: an object, or quoted lines, in which `<name>` stands for a value.
+    "#]],
+    );
+    check(
+        "input_transformer: { paths: { a: detail }, template: '<a>' }",
+        expect![[r#"
+        stepbus.yaml:3:38: error: InputPath for target s is invalid. "detail": 'detail' is not a JSONPath: a path begins with '$' (at character 1)
+          3 |     input_transformer: { paths: { a: detail }, template: '<a>' }
+            |                                      ^
+    "#]],
+    );
+    check(
+        "input_transformer: { paths: { a: $.detail }, template: '{\"x\": <b>}' }",
+        expect![[r#"
+        stepbus.yaml:3:67: error: InputTemplate for target s contains invalid placeholder b.
+          3 |     input_transformer: { paths: { a: $.detail }, template: '{"x": <b>}' }
+            |                                                                   ^
+    "#]],
+    );
+    check(
+        "input_transformer: { pathes: { a: $.x }, template: '<aws.events.event.json>' }",
+        expect![[r#"
+        stepbus.yaml:3:26: error: unknown field `pathes`
+          3 |     input_transformer: { pathes: { a: $.x }, template: '<aws.events.event.json>' }
+            |                          ^
+          hint: did you mean `paths`?
+    "#]],
+    );
+    check(
+        "input_transformer: { paths: { a.b: $.x }, template: '{\"x\": }' }",
+        expect![[r#"
+        stepbus.yaml:3:40: error: InputPathsMap for target s has an invalid "a.b": a name is made of letters, digits, '_' and '-'.
+          3 |     input_transformer: { paths: { a.b: $.x }, template: '{"x": }' }
+            |                                        ^
+    "#]],
+    );
+    check(
+        "input_transformer: { template: '{\"x\": }' }",
+        expect![[r#"
+        stepbus.yaml:3:36: error: Invalid InputTemplate for target s : expected value at line 1 column 7 in "{"x": }"; strings need quotes.
+          3 |     input_transformer: { template: '{"x": }' }
+            |                                    ^
+    "#]],
+    );
+}
+
+#[test]
+fn parameters_of_a_call() {
+    check(
+        "path_parameter: { sku: $.detail.sku }",
+        expect![[r#"
+        stepbus.yaml:3:5: error: unknown field `path_parameter`
+          3 |     path_parameter: { sku: $.detail.sku }
+            |     ^
+          hint: did you mean `path_parameters`?
+    "#]],
+    );
+    check(
+        "path_parameters: { sku: '$.detail[' }",
+        expect![[r#"
+        stepbus.yaml:3:29: error: '$.detail[' is not a JSONPath: a name in quotes, an index, a slice, '*' or a filter '?(…)' is missing here (at character 10)
+          3 |     path_parameters: { sku: '$.detail[' }
+            |                             ^
+    "#]],
+    );
+    check(
+        "query_parameters: { q: \"{% $evnt.x %}\" }",
+        expect![[r#"
+        stepbus.yaml:3:32: error: `$evnt` has no value here
+          3 |     query_parameters: { q: "{% $evnt.x %}" }
+            |                                ^
+          hint: did you mean `$event`?
+    "#]],
+    );
+    check(
+        "header_parameters: { Host: x, X-Ok: 1 }",
+        expect![[r#"
+        stepbus.yaml:3:32: error: `Host` cannot be the name of such a header
+          3 |     header_parameters: { Host: x, X-Ok: 1 }
+            |                                ^
+    "#]],
+    );
+    check(
+        "header_parameters: { X-Api-Key: x }",
+        expect![[r#"
+        stepbus.yaml:3:37: error: `X-Api-Key` looks like a secret, which has no place here
+          3 |     header_parameters: { X-Api-Key: x }
+            |                                     ^
+          hint: a connection carries secrets: its `auth`, `headers` or `query`
+    "#]],
+    );
+    check(
+        "header_parameters: { X-A: \"${URL}\", X-B: [] }",
+        expect![[r#"
+        stepbus.yaml:3:31: error: no reference is filled in here
+          3 |     header_parameters: { X-A: "${URL}", X-B: [] }
+            |                               ^
+          hint: what comes from outside stands in a connection or destination
+        stepbus.yaml:3:46: error: expected a text, found a list
+          3 |     header_parameters: { X-A: "${URL}", X-B: [] }
+            |                                              ^
+          hint: an expression may give it: "{% … %}"
+    "#]],
+    );
+    check(
+        "target: { queue: q }\nquery_parameters: { q: x }",
+        expect![[r#"
+        stepbus.yaml:4:5: error: `query_parameters` belongs to a call over HTTP
+          4 |     query_parameters: { q: x }
+            |     ^
+          hint: give it a `destination` as its target
+    "#]],
+    );
+}
+
+#[test]
+fn a_good_one() {
+    let text = format!(
+        r#"
+name: test
+subscriptions:
+  s:
+    bus: catalog
+    pattern: {{ source: [a] }}
+    target: {{ destination: crm }}
+    input_transformer: {{ paths: {{ sku: $.detail.sku }}, template: '"<sku> changed"' }}
+    path_parameters: {{ sku: $.detail.sku }}
+    header_parameters: {{ X-Source: "{{% $event.source %}}" }}
+    query_parameters: {{ n: 1 }}
+{REST}"#
+    );
+    let project = Folder::new(&text).good();
+    let spec = &project.declared.subscriptions[0];
+    let paths = json!({ "sku": "$.detail.sku" }).as_object().unwrap().clone();
+    let template = "\"<sku> changed\"".to_owned();
+    assert_eq!(spec.input, Some(InputSpec::Transformer { paths, template }));
+    assert_eq!(
+        serde_json::to_value(&spec.parameters).unwrap(),
+        json!({
+            "path": { "sku": "$.detail.sku" },
+            "headers": { "X-Source": "{% $event.source %}" },
+            "query": { "n": "1" },
+        })
+    );
+}

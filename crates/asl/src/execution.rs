@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stepbus_model::Timestamp;
 
-use crate::history::HistoryEvent;
-use crate::interpreter::{Run, bytes, task_command};
+use crate::interpreter::{Recorder, Run, bytes, task_command};
 use crate::io::{
     Command, Input, MapRunSpec, Outcome, RunTask, Start, Status, TaskId, Timer, TimerKind, Visit,
 };
@@ -65,7 +64,7 @@ impl Execution {
         program: &Program,
         at: Timestamp,
         start: Start,
-        recorder: Option<&mut Vec<HistoryEvent>>,
+        recorder: Option<Recorder<'_>>,
     ) -> (Execution, Vec<Command>) {
         let mut execution = Execution::new(at, start);
         let mut run = Run::new(program, &mut execution, recorder);
@@ -110,7 +109,7 @@ impl Execution {
         program: &Program,
         at: Timestamp,
         input: Input,
-        recorder: Option<&mut Vec<HistoryEvent>>,
+        recorder: Option<Recorder<'_>>,
     ) -> Vec<Command> {
         if !self.expects(&input) {
             return Vec::new();
@@ -150,6 +149,19 @@ impl Execution {
             Activity::Task(open) if thread.attempt == task.attempt => Some((thread, open.started)),
             _ => None,
         }
+    }
+
+    /// Index of the item that the state visited works on, within the innermost inline Map.
+    pub(crate) fn item_of(&self, visit: Visit) -> Option<u64> {
+        let mut parent = self.thread_at(visit)?.parent;
+        while let Some(place) = parent {
+            let thread = self.threads.get(place.thread as usize)?.as_ref()?;
+            if matches!(&thread.activity, Activity::Fork(fork) if fork.items.is_some()) {
+                return Some(u64::from(place.index));
+            }
+            parent = thread.parent;
+        }
+        None
     }
 
     pub(crate) fn thread_at(&self, visit: Visit) -> Option<&Thread> {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 use stepbus_model::Timestamp;
 
 use crate::execution::Execution;
+use crate::interpreter::Recorder;
 use crate::io::Input;
 use crate::program::Program;
 
@@ -48,11 +49,12 @@ pub fn history(
     for (at, input) in journal {
         match (&mut execution, input) {
             (None, Input::Started(start)) => {
-                let events = Some(&mut events);
-                execution = Some(Execution::begin_recorded(program, at, *start, events).0);
+                let recorder = Some(Recorder { events: &mut events, until: u64::MAX });
+                execution = Some(Execution::begin_recorded(program, at, *start, recorder).0);
             }
             (Some(execution), input) => {
-                execution.apply_recorded(program, at, input, Some(&mut events));
+                let recorder = Some(Recorder { events: &mut events, until: u64::MAX });
+                execution.apply_recorded(program, at, input, recorder);
             }
             (None, _) => {}
         }

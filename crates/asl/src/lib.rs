@@ -17,8 +17,10 @@ mod io;
 pub mod map;
 mod paths;
 mod program;
+pub mod recording;
 pub mod test_state;
 mod thread;
+pub mod trial;
 mod validate;
 
 pub use diagnostic::{Diagnostic, Severity};

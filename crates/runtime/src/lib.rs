@@ -12,6 +12,7 @@ mod delivery;
 mod endpoint;
 mod engine;
 mod event;
+mod export;
 mod expression;
 mod holds;
 mod log;
@@ -39,6 +40,7 @@ pub use delivery::{
 pub use endpoint::{Answer, EndpointRequest};
 pub use engine::Engine;
 pub use event::EventBody;
+pub use export::export;
 pub use holds::{Drained, Held};
 pub use log::{IntakeView, LogPage, LogQuery};
 pub use operating::{DestinationView, SubscriptionView, Trial};
@@ -49,6 +51,7 @@ pub use views::{
     EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,
     status_named,
 };
-pub use workflow::RESOURCES;
+pub use workflow::{RESOURCES, Restored, restore};
 // What this room hands through from the one above.
 pub use stepbus_asl::HistoryEvent;
+pub use stepbus_asl::recording::{Recording, RecordingError};

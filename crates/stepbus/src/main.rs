@@ -5,6 +5,7 @@ mod demo;
 mod output;
 mod project;
 mod server;
+mod trials;
 
 use std::process::ExitCode;
 

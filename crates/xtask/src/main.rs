@@ -1,6 +1,6 @@
 //! Developer commands: `cargo xtask …`.
 //!
-//! `test` and `tidy` are built in seconds. `conformance` and `bench` need every room, built for
+//! `test`, `tidy` and `fuzz` are built in seconds. `conformance` and `bench` need every room, built for
 //! speed: they are the feature `workshop`, and without it this program has cargo build itself
 //! anew with it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -9,6 +9,7 @@
 mod bench;
 #[cfg(feature = "workshop")]
 mod conformance;
+mod fuzz;
 mod soak;
 mod test;
 mod tidy;
@@ -32,6 +33,8 @@ enum Command {
     Test(test::Arguments),
     /// Many events towards targets that misbehave, with the process killed again and again.
     Soak(soak::Arguments),
+    /// Give the readers of foreign text what they were not made for, guided by coverage.
+    Fuzz(fuzz::Arguments),
     /// Check the rules of the house: arrows, lengths, guards.
     Tidy,
     /// Run recorded cases: files or folders of JSON lines.
@@ -55,6 +58,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Test(arguments) => test::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Tidy => tidy::run(),
         #[cfg(feature = "workshop")]
         Command::Conformance(arguments) => conformance::run(&arguments),

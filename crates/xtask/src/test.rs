@@ -17,7 +17,9 @@ pub(crate) struct Arguments {
 }
 
 /// Programs the tests need, and the Debian package each comes in.
-const TOOLS: &[(&str, &str)] = &[("cc", "gcc"), ("ld", "binutils")];
+const TOOLS: &[(&str, &str)] = &[("cc", "gcc"), ("c++", "g++"), ("ld", "binutils")];
+/// How long the full tier runs each fuzz target.
+const FUZZ_SECONDS: u64 = 60;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     install_missing()?;
@@ -29,6 +31,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     nextest.args(&arguments.rest);
     let tested = nextest.status().context("cannot run cargo nextest")?;
     if !tested.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if arguments.full && arguments.rest.is_empty() && !crate::fuzz::all(FUZZ_SECONDS)? {
         return Ok(ExitCode::FAILURE);
     }
     if arguments.rest.is_empty() {

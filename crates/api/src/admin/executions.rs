@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepbus_model::{ExecutionId, arn};
-use stepbus_runtime::{ExecutionView, HistoryEvent, WorkflowView, status_named};
+use stepbus_runtime::{ExecutionView, HistoryEvent, Recording, WorkflowView, status_named};
 use stepbus_store::{ExecutionFilter, Priority};
 
 use super::{Page, id, optional_id};
@@ -95,6 +95,32 @@ pub(super) async fn history(
     let events = events.ok_or_else(|| ApiError::not_found(&execution))?;
     let events: Vec<Value> = events.into_iter().map(event).collect();
     Ok(Json(json!({ "events": events })))
+}
+
+/// Definition and journal, to be replayed anywhere.
+pub(super) async fn export(
+    State(face): State<Face>,
+    Path(execution): Path<String>,
+) -> Result<Json<Recording>, ApiError> {
+    let recording = face.engine.export(id(&execution)?).await?;
+    recording.map(Json).ok_or_else(|| ApiError::not_found(&execution))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Until {
+    until: Option<u64>,
+}
+
+/// The execution as it was once an event of its history had come about.
+pub(super) async fn replay(
+    State(face): State<Face>,
+    Path(execution): Path<String>,
+    Query(query): Query<Until>,
+) -> Result<Json<Value>, ApiError> {
+    let recording = face.engine.export(id(&execution)?).await?;
+    let recording = recording.ok_or_else(|| ApiError::not_found(&execution))?;
+    let moment = recording.replay(query.until);
+    Ok(Json(moment.map_err(|error| ApiError::invalid(error.to_string()))?.to_value()))
 }
 
 fn event(event: HistoryEvent) -> Value {

@@ -31,6 +31,8 @@ pub(crate) fn routes() -> Router<Face> {
         .route("/executions", get(executions::list))
         .route("/executions/{id}", get(executions::describe))
         .route("/executions/{id}/history", get(executions::history))
+        .route("/executions/{id}/export", get(executions::export))
+        .route("/executions/{id}/replay", get(executions::replay))
         .route("/executions/{id}/stop", post(executions::stop))
         .route("/events", get(events::list).post(events::put))
         .route("/dead-letters", get(dead_letters::list))

@@ -40,13 +40,20 @@ const ROOT: ThreadId = 0;
 pub(crate) struct Run<'r> {
     pub(crate) program: &'r Program,
     pub(crate) execution: &'r mut Execution,
-    recorder: Option<&'r mut Vec<HistoryEvent>>,
+    recorder: Option<Recorder<'r>>,
     inspection: Option<&'r Inspection>,
     commands: Vec<Command>,
     ready: VecDeque<ThreadId>,
     steps: u64,
     /// The failure on its way up is one that States.ALL leaves alone.
     terminal: bool,
+}
+
+/// Takes down what happens, and when it is enough.
+pub(crate) struct Recorder<'r> {
+    pub(crate) events: &'r mut Vec<HistoryEvent>,
+    /// Once this event has come about, nothing more is done.
+    pub(crate) until: u64,
 }
 
 /// What a thread does after a step.
@@ -65,7 +72,7 @@ impl<'r> Run<'r> {
     pub(crate) fn new(
         program: &'r Program,
         execution: &'r mut Execution,
-        recorder: Option<&'r mut Vec<HistoryEvent>>,
+        recorder: Option<Recorder<'r>>,
     ) -> Self {
         Run {
             program,
@@ -105,7 +112,7 @@ impl<'r> Run<'r> {
 
     /// Lets every thread that can go on do so.
     fn walk(&mut self) {
-        while self.execution.outcome.is_none() {
+        while self.execution.outcome.is_none() && !self.is_enough() {
             let Some(id) = self.ready.pop_front() else { break };
             if let Some(thread) = self.take_thread(id) {
                 self.go_on(id, thread);
@@ -118,10 +125,15 @@ impl<'r> Run<'r> {
         loop {
             let flow = self.step(id, &mut thread);
             match flow {
-                Flow::Next if self.ready.is_empty() => {}
+                Flow::Next if self.ready.is_empty() && !self.is_enough() => {}
                 flow => return self.settle(id, thread, flow),
             }
         }
+    }
+
+    /// Whether the event has come about up to which a replay was asked for.
+    fn is_enough(&self) -> bool {
+        self.recorder.as_ref().is_some_and(|recorder| self.execution.events >= recorder.until)
     }
 
     /// Puts a thread back as its flow says.
@@ -203,7 +215,7 @@ impl<'r> Run<'r> {
         self.execution.events += 1;
         let id = self.execution.events;
         if let Some(recorder) = &mut self.recorder {
-            recorder.push(HistoryEvent {
+            recorder.events.push(HistoryEvent {
                 id,
                 previous_event_id: previous,
                 timestamp: self.execution.at,

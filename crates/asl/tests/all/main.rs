@@ -3,13 +3,16 @@
 mod definitions;
 mod errors;
 mod forks;
+mod generated;
 mod histories;
 mod journals;
 mod maps;
 mod mutations;
 mod paths;
 mod properties;
+mod recordings;
 mod states;
 mod support;
 mod test_state;
+mod trials;
 mod validation;

@@ -1,209 +1,257 @@
-//! Whatever a workflow is and whatever happens to it, a journal tells all of it.
+//! Whatever a workflow is and whatever happens to it: a journal tells all of it, a crash at any
+//! of its entries loses nothing, and what is to be sent again is what was sent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use proptest::test_runner::TestCaseResult;
+use serde_json::{Value, json};
 use stepbus_asl::{
-    Command, Execution, Failure, Input, Program, Status, TaskId, Timer, WorkflowType, history,
+    Command, Execution, Failure, HistoryEvent, Input, MapRunOutcome, MapRunSpec, Program, RunTask,
+    Status, TaskId, Timer, Visit, history, replay,
 };
-use stepbus_document::Document;
 use stepbus_model::Timestamp;
 
+use crate::generated::{machine, program};
 use crate::support::{BEGIN, start};
 
-const TASK: &str = "arn:aws:states:::http:invoke";
+type Journal = Vec<(Timestamp, Input)>;
 
-/// A machine of a few states, one after the other, some with machines inside.
-fn machine(depth: u32) -> BoxedStrategy<Vec<Value>> {
-    let pass = prop_oneof![
-        Just(json!({"Type": "Pass", "Output": "{% {'n': $random(), 'in': $states.input} %}"})),
-        Just(json!({"Type": "Pass", "Assign": {format!("last{depth}"): "{% $uuid() %}"}})),
-    ];
-    let wait = (0_u64..3).prop_map(|seconds| json!({"Type": "Wait", "Seconds": seconds}));
-    let task = (any::<bool>(), any::<bool>(), 0_u64..3).prop_map(|(retried, caught, timeout)| {
-        let mut task = json!({"Type": "Task", "Resource": TASK, "Output": "{% $states.result %}"});
-        if retried {
-            task["Retry"] = json!([{"ErrorEquals": ["States.ALL"], "MaxAttempts": 2, "JitterStrategy": "FULL"}]);
-        }
-        if caught {
-            task["Catch"] = json!([{"ErrorEquals": ["States.ALL"], "Next": "NEXT", "Output": "{% $states.errorOutput %}"}]);
-        }
-        if timeout > 0 {
-            task["TimeoutSeconds"] = json!(timeout);
-        }
-        task
-    });
-    let choice = Just(json!({
-        "Type": "Choice",
-        "Choices": [{"Condition": "{% $random() > 0.5 %}", "Next": "NEXT"}],
-        "Default": "NEXT",
-    }));
-    let simple = prop_oneof![pass, wait, task, choice].boxed();
-    if depth == 0 {
-        return prop::collection::vec(simple, 1..4).boxed();
-    }
-    let parallel = (prop::collection::vec(machine(depth - 1), 1..3), any::<bool>()).prop_map(
-        |(branches, caught)| {
-            let mut state = json!({"Type": "Parallel", "MACHINES": branches});
-            if caught {
-                state["Catch"] = json!([{"ErrorEquals": ["States.ALL"], "Next": "NEXT"}]);
-            }
-            state
-        },
-    );
-    let map = (machine(depth - 1), 0_usize..4, 0_u64..3).prop_map(|(inner, items, most)| {
-        let items: Vec<usize> = (0..items).collect();
-        json!({"Type": "Map", "Items": items, "MaxConcurrency": most, "MACHINES": [inner]})
-    });
-    prop::collection::vec(prop_oneof![3 => simple, 1 => parallel, 1 => map], 1..4).boxed()
-}
-
-/// Names the states and joins them.
-fn joined(states: Vec<Value>, names: &mut u32) -> Value {
-    let first = *names;
-    *names += u32::try_from(states.len()).unwrap();
-    let last = first + u32::try_from(states.len()).unwrap() - 1;
-    let mut object = Map::new();
-    for (id, mut state) in (first..).zip(states) {
-        let next = if id == last { None } else { Some(format!("S{}", id + 1)) };
-        let end = format!("E{first}");
-        let machines = state.as_object_mut().unwrap().remove("MACHINES");
-        let target = format!("\"{}\"", next.as_ref().unwrap_or(&end));
-        let text = state.to_string().replace("\"NEXT\"", &target);
-        state = serde_json::from_str(&text).unwrap();
-        if let Some(machines) = machines {
-            let machines: Vec<Vec<Value>> = serde_json::from_value(machines).unwrap();
-            let inner: Vec<Value> = machines.into_iter().map(|m| joined(m, names)).collect();
-            if state["Type"] == "Map" {
-                state["ItemProcessor"] = inner.into_iter().next().unwrap();
-            } else {
-                state["Branches"] = Value::Array(inner);
-            }
-        }
-        if state["Type"] != "Choice" {
-            state["Next"] = json!(next.unwrap_or(end));
-        }
-        object.insert(format!("S{id}"), state);
-    }
-    object.insert(format!("E{first}"), json!({"Type": "Succeed"}));
-    json!({"StartAt": format!("S{first}"), "States": object})
-}
-
-fn program(states: Vec<Value>) -> Program {
-    let mut definition = joined(states, &mut 0);
-    definition["QueryLanguage"] = json!("JSONata");
-    definition["TimeoutSeconds"] = json!(50);
-    let document = Document::parse(&definition.to_string()).unwrap();
-    Program::parse(&document, WorkflowType::Standard)
-        .unwrap_or_else(|problems| panic!("{problems:#?}\n{definition:#}"))
-}
-
-/// What may happen next, and what of it does, as `choices` say.
-#[derive(Default)]
-struct World {
-    now: i64,
-    tasks: Vec<TaskId>,
+/// What is under way outside the execution: it is what must be sent again after a crash.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Outside {
+    tasks: BTreeMap<TaskId, RunTask>,
     timers: BTreeMap<Timer, Timestamp>,
+    map_runs: BTreeMap<Visit, MapRunSpec>,
 }
 
-impl World {
+impl Outside {
     fn perform(&mut self, commands: &[Command]) {
         for command in commands {
             match command {
-                Command::RunTask(run) => self.tasks.push(run.task),
-                Command::CancelTask { task } => self.tasks.retain(|open| open != task),
+                Command::RunTask(run) => {
+                    assert!(self.tasks.insert(run.task, run.clone()).is_none(), "sent twice");
+                }
+                Command::CancelTask { task } => {
+                    assert!(self.tasks.remove(task).is_some(), "{task:?} was not sent");
+                }
                 Command::SetTimer { timer, at } => {
                     self.timers.insert(*timer, *at);
                 }
                 Command::ClearTimer { timer } => {
-                    self.timers.remove(timer);
+                    assert!(self.timers.remove(timer).is_some(), "{timer:?} was not set");
                 }
-                _ => {}
+                Command::StartMapRun(spec) => {
+                    self.map_runs.insert(spec.visit, (**spec).clone());
+                }
+                Command::StopMapRun { visit } => {
+                    assert!(self.map_runs.remove(visit).is_some(), "{visit:?} was not started");
+                }
+                Command::End(_) => assert_eq!(*self, Outside::default(), "open at the end"),
             }
         }
     }
 
-    fn next(&mut self, choice: u8) -> Option<(Timestamp, Input)> {
-        let answers =
-            !self.tasks.is_empty() && (!choice.is_multiple_of(3) || self.timers.is_empty());
-        if answers {
-            let task = self.tasks.remove(choice as usize % self.tasks.len());
-            let output = Arc::new(json!({"choice": choice}));
-            let input = match choice % 4 {
-                0 => Input::TaskFailed { task, failure: Failure::new("Down", "by chance") },
-                _ => Input::TaskSucceeded { task, output },
-            };
-            return Some((Timestamp(BEGIN.0 + self.now), input));
+    /// What an execution that was taken up says is under way.
+    fn of(execution: &Execution, program: &Program) -> Outside {
+        let tasks = execution.open_tasks(program).into_iter().map(|run| (run.task, run));
+        let map_runs = execution.open_map_runs().into_iter().map(|spec| (spec.visit, spec));
+        Outside {
+            tasks: tasks.collect(),
+            timers: execution.open_timers().into_iter().collect(),
+            map_runs: map_runs.collect(),
         }
-        let (timer, at) = self.timers.iter().min_by_key(|(timer, at)| (**at, **timer))?;
-        let (timer, at) = (*timer, *at);
-        self.timers.remove(&timer);
-        self.now = self.now.max(at.0 - BEGIN.0);
-        Some((Timestamp(BEGIN.0 + self.now), Input::TimerFired { timer }))
     }
 }
 
-type Journal = Vec<(Timestamp, Input)>;
+/// What happens next, as chance has it.
+#[derive(Default)]
+struct World {
+    now: i64,
+    outside: Outside,
+    redrives: u32,
+}
 
-/// Runs a program as chance has it; each position's snapshot comes with it.
-fn run(program: &Program, choices: &[u8]) -> (Execution, Journal, Vec<Vec<u8>>) {
-    let start = start(json!({"x": 1}));
-    let mut journal = vec![(BEGIN, Input::Started(Box::new(start.clone())))];
-    let (mut execution, commands) = Execution::begin(program, BEGIN, start);
-    let mut world = World::default();
-    world.perform(&commands);
-    let mut snapshots = vec![execution.to_bytes()];
-    for choice in choices.iter().cycle().take(300) {
+impl World {
+    fn next(&mut self, execution: &Execution, choice: u8) -> Option<(Timestamp, Input)> {
         if execution.outcome().is_some() {
-            break;
+            self.redrives += 1;
+            let again = execution.status() != Status::Succeeded && choice < 160;
+            return (again && self.redrives <= 2).then(|| self.at(Input::Redriven));
         }
-        let Some((at, input)) = world.next(*choice) else { break };
-        assert!(execution.expects(&input), "{input:?} was asked for");
-        journal.push((at, input.clone()));
-        world.perform(&execution.apply(program, at, input));
-        snapshots.push(execution.to_bytes());
-        let open: Vec<Timer> =
-            execution.open_timers().into_iter().map(|(timer, _)| timer).collect();
-        assert!(open.iter().all(|timer| world.timers.contains_key(timer)), "open but not set");
+        if choice >= 253 {
+            return Some(self.at(Input::Stopped(Failure::new("Enough", "by hand"))));
+        }
+        let (tasks, runs) = (self.outside.tasks.len(), self.outside.map_runs.len());
+        let waits = !self.outside.timers.is_empty();
+        if tasks + runs == 0 || waits && choice.is_multiple_of(3) {
+            return self.fire();
+        }
+        let place = choice as usize / 7 % (tasks + runs);
+        let input = match self.outside.tasks.keys().nth(place) {
+            Some(task) => self.answer(*task, choice),
+            None => {
+                let visit = *self.outside.map_runs.keys().nth(place - tasks)?;
+                self.outside.map_runs.remove(&visit);
+                let outcome = match choice % 4 {
+                    0 => MapRunOutcome::Failed(Failure::new("Down", "too many")),
+                    _ => MapRunOutcome::Succeeded(Arc::new(json!([choice]))),
+                };
+                Input::MapRunEnded { visit, outcome }
+            }
+        };
+        Some(self.at(input))
     }
-    (execution, journal, snapshots)
+
+    fn at(&self, input: Input) -> (Timestamp, Input) {
+        (Timestamp(BEGIN.0 + self.now), input)
+    }
+
+    fn fire(&mut self) -> Option<(Timestamp, Input)> {
+        let (timer, at) = self.outside.timers.iter().min_by_key(|(timer, at)| (**at, **timer))?;
+        let (timer, at) = (*timer, *at);
+        self.outside.timers.remove(&timer);
+        self.now = self.now.max(at.0 - BEGIN.0);
+        Some(self.at(Input::TimerFired { timer }))
+    }
+
+    fn answer(&mut self, task: TaskId, choice: u8) -> Input {
+        let output = Arc::new(json!({ "choice": choice, "of": [1, "two", null] }));
+        match choice % 10 {
+            0 => return Input::Heartbeat { task },
+            1 => return Input::TaskSubmitted { task, output },
+            2 => return Input::TaskStarted { task, worker: Some("w".to_owned()) },
+            _ => {}
+        }
+        self.outside.tasks.remove(&task);
+        match choice % 4 {
+            0 => Input::TaskFailed { task, failure: Failure::new("Down", "by chance") },
+            _ => Input::TaskSucceeded { task, output },
+        }
+    }
+}
+
+/// One entry of a life: what came of it, and where everything stood afterwards.
+struct Step {
+    commands: Vec<Command>,
+    snapshot: Vec<u8>,
+    outside: Outside,
+}
+
+struct Life {
+    journal: Journal,
+    steps: Vec<Step>,
+    end: Option<Status>,
+}
+
+/// Runs a program as chance has it.
+fn live(program: &Program, choices: &[u8], most: usize) -> Life {
+    let start = start(json!({ "x": 1, "items": ["a", { "b": 2 }] }));
+    let mut journal = vec![(BEGIN, Input::Started(Box::new(start.clone())))];
+    let (mut execution, mut commands) = Execution::begin(program, BEGIN, start);
+    let mut world = World::default();
+    let mut steps: Vec<Step> = Vec::new();
+    let mut choices = choices.iter().copied().cycle().take(4 * most);
+    loop {
+        world.outside.perform(&commands);
+        let snapshot = execution.to_bytes();
+        steps.push(Step { commands, snapshot, outside: world.outside.clone() });
+        commands = Vec::new();
+        let input = loop {
+            // A long life is stopped, so that all of them end.
+            let next = match choices.next() {
+                Some(choice) if steps.len() < most => world.next(&execution, choice),
+                _ => execution.outcome().is_none().then(|| world.at(stop())),
+            };
+            match next {
+                Some((at, input)) if execution.expects(&input) => break Some((at, input)),
+                // What concerns nothing changes nothing, journalled or not.
+                Some((at, input)) => {
+                    assert!(execution.apply(program, at, input).is_empty());
+                    assert!(execution.to_bytes() == steps[steps.len() - 1].snapshot);
+                }
+                None => break None,
+            }
+        };
+        let Some((at, input)) = input else { break };
+        journal.push((at, input.clone()));
+        commands = execution.apply(program, at, input);
+    }
+    Life { journal, steps, end: execution.outcome().map(|_| execution.status()) }
+}
+
+fn stop() -> Input {
+    Input::Stopped(Failure::default())
+}
+
+/// Takes the execution up after the entry at `position`, as after a crash, and goes on.
+fn crash(program: &Program, life: &Life, position: usize, mut woken: Execution) -> TestCaseResult {
+    let step = &life.steps[position];
+    prop_assert_eq!(&woken.to_bytes(), &step.snapshot, "woken at {}", position);
+    prop_assert_eq!(&Outside::of(&woken, program), &step.outside, "sent again at {}", position);
+    for (number, (at, input)) in life.journal.iter().enumerate().skip(position + 1) {
+        let commands = woken.apply(program, *at, input.clone());
+        let then = &life.steps[number];
+        prop_assert_eq!(&commands, &then.commands, "commands of {} after {}", number, position);
+    }
+    let last = &life.steps[life.steps.len() - 1];
+    prop_assert_eq!(&woken.to_bytes(), &last.snapshot, "the end after {}", position);
+    Ok(())
+}
+
+fn tells_everything(states: Vec<Value>, choices: &[u8], most: usize) -> TestCaseResult {
+    let program = program(states);
+    let life = live(&program, choices, most);
+    prop_assert!(life.end.is_some(), "nothing more happens, but it runs");
+
+    let text = serde_json::to_string(&life.journal).unwrap();
+    let read: Journal = serde_json::from_str(&text).unwrap();
+    prop_assert_eq!(&read, &life.journal);
+    let told = history(&program, read);
+    check_history(&told)?;
+    for position in 0..life.journal.len() {
+        let snapshot = Execution::from_bytes(&life.steps[position].snapshot).unwrap();
+        crash(&program, &life, position, snapshot)?;
+        let prefix = life.journal[..=position].iter().cloned();
+        crash(&program, &life, position, replay(&program, prefix.clone()).unwrap())?;
+        let so_far = history(&program, prefix);
+        prop_assert_eq!(&so_far[..], &told[..so_far.len()], "history up to {}", position);
+    }
+    Ok(())
+}
+
+fn check_history(told: &[HistoryEvent]) -> TestCaseResult {
+    for (event, id) in told.iter().zip(1..) {
+        prop_assert_eq!(event.id, id);
+        prop_assert!(event.previous_event_id < id);
+    }
+    Ok(())
+}
+
+fn choices() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(any::<u8>(), 1..60)
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config(60))]
 
     #[test]
-    fn a_journal_tells_everything(
-        states in machine(2),
-        choices in prop::collection::vec(any::<u8>(), 1..40),
-    ) {
-        let program = program(states);
-        let (execution, journal, snapshots) = run(&program, &choices);
-        prop_assert_ne!(execution.status(), Status::Running, "nothing more happens, but it runs");
-        let bytes = execution.to_bytes();
+    fn a_journal_tells_everything(states in machine(2), choices in choices()) {
+        tells_everything(states, &choices, 40)?;
+    }
+}
 
-        let (again, same_journal, same_snapshots) = run(&program, &choices);
-        prop_assert_eq!(&again.to_bytes(), &bytes);
-        prop_assert_eq!(&same_journal, &journal);
-        prop_assert_eq!(&same_snapshots, &snapshots);
+proptest! {
+    #![proptest_config(config(5_000))]
 
-        for (position, snapshot) in snapshots.iter().enumerate() {
-            let mut woken = Execution::from_bytes(snapshot).unwrap();
-            for (at, input) in &journal[position + 1..] {
-                woken.apply(&program, *at, input.clone());
-            }
-            prop_assert_eq!(&woken.to_bytes(), &bytes, "woken at {}", position);
-        }
-
-        let text = serde_json::to_string(&journal).unwrap();
-        let read: Journal = serde_json::from_str(&text).unwrap();
-        let told = history(&program, journal);
-        prop_assert_eq!(&history(&program, read), &told);
-        for (event, id) in told.iter().zip(1..) {
-            prop_assert_eq!(event.id, id);
-            prop_assert!(event.previous_event_id < id);
-        }
+    #[test]
+    #[ignore = "takes minutes"]
+    fn a_journal_tells_everything_at_length(states in machine(3), choices in choices()) {
+        tells_everything(states, &choices, 80)?;
     }
 }

@@ -22,7 +22,8 @@ use stepbus_store::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::journal::{self, Pending};
+use super::journal::Pending;
+use super::restore::{Restored, restore};
 use super::roll::{Presence, Roll};
 use super::{Message, child, inside, later, map_run, tasks};
 use crate::engine::Engine;
@@ -150,7 +151,8 @@ impl Driver {
         mailbox: Option<mpsc::UnboundedReceiver<Message>>,
         presence: Option<Arc<Presence>>,
     ) -> Result<Driver, StoreError> {
-        let (execution, entries, snapshot_at) = restore(&engine, &row, &program).await?;
+        let Restored { execution, entries, snapshot_at } =
+            restore(&*engine.store, &row, &program).await?;
         let was_idle = row.idle;
         let mut driver = Driver::new(engine, row, program, execution, mailbox);
         driver.stored = true;
@@ -520,40 +522,6 @@ async fn receive(mailbox: &mut Option<mpsc::UnboundedReceiver<Message>>) -> Mess
         },
         None => std::future::pending().await,
     }
-}
-
-/// The value, how many entries made it, and how many of them a snapshot covers.
-async fn restore(
-    engine: &Engine,
-    row: &ExecutionRow,
-    program: &Program,
-) -> Result<(Execution, u64, Option<u64>), StoreError> {
-    let damaged = |what: &str| StoreError::Failed(format!("{}: {what}", row.id));
-    let snapshot = engine.store.snapshot(row.id).await?;
-    let kept = snapshot.is_some();
-    // A snapshot of another version is no loss: the journal has it all.
-    let restored = snapshot.and_then(|snapshot| {
-        Execution::from_bytes(&snapshot.value).ok().map(|execution| (execution, snapshot.inputs))
-    });
-    let from = restored.as_ref().map_or(0, |(_, inputs)| *inputs);
-    let rows = engine.store.journal(row.id, from).await?;
-    let mut entries = journal::decode(&rows, from)?.into_iter();
-    let mut count = from;
-    let mut execution = match restored {
-        Some((execution, _)) => execution,
-        None => match entries.next() {
-            Some((at, Input::Started(start))) => {
-                count += 1;
-                Execution::begin(program, at, *start).0
-            }
-            _ => return Err(damaged("its journal does not begin with a start")),
-        },
-    };
-    for (at, input) in entries {
-        execution.apply(program, at, input);
-        count += 1;
-    }
-    Ok((execution, count, kept.then_some(from)))
 }
 
 fn status(outcome: &Outcome) -> ExecutionStatus {

@@ -8,6 +8,7 @@ mod journal;
 mod map_run;
 mod pages;
 mod put_events;
+mod restore;
 mod results;
 mod roll;
 mod sdk;
@@ -38,6 +39,7 @@ use crate::engine::Engine;
 use driver::{Driver, Fate};
 
 pub(crate) use journal::decode as decode_journal;
+pub use restore::{Restored, restore};
 pub use tasks::RESOURCES;
 
 /// An execution whose start is on disk and that is now to be driven.
@@ -423,6 +425,16 @@ pub(crate) async fn within(
     program: Arc<Program>,
     row: &ExecutionRow,
 ) -> Result<Arc<Program>, StoreError> {
+    let gone = || StoreError::Gone(format!("the Map state of {}", row.id));
+    let paths = within_of(store, row).await?;
+    paths.iter().try_fold(program, |program, path| program.processor(path)).ok_or_else(gone)
+}
+
+/// Pointers of the Map states that an execution runs within, the outermost first.
+pub(crate) async fn within_of(
+    store: &dyn Store,
+    row: &ExecutionRow,
+) -> Result<Vec<String>, StoreError> {
     let mut paths = Vec::new();
     let mut item = row.item;
     while let Some((map_run, _)) = item {
@@ -433,8 +445,8 @@ pub(crate) async fn within(
         paths.push(spec.state_path);
         item = store.execution(map_run.execution).await?.ok_or_else(gone)?.item;
     }
-    let gone = || StoreError::Gone(format!("the Map state of {}", row.id));
-    paths.iter().rev().try_fold(program, |program, path| program.processor(path)).ok_or_else(gone)
+    paths.reverse();
+    Ok(paths)
 }
 
 pub(crate) fn kind(workflow_type: stepbus_asl::WorkflowType) -> ExecutionKind {

@@ -72,6 +72,10 @@ impl Client {
         Ok(body)
     }
 
+    pub(super) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints the answer: as it is with `--json`, else as `render` has it.
     pub(super) fn show(&self, answer: &Value, render: impl FnOnce(&Value) -> String) -> ExitCode {
         if self.json {

@@ -10,6 +10,7 @@ use stepbus_model::{ExecutionId, MapRunId, RunId};
 
 use super::client::{Client, cell, listing};
 use super::events::PRIORITIES;
+use super::{replay, test_state, workflow_tests};
 use crate::output;
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +33,10 @@ pub(super) enum Workflows {
         #[arg(long, default_value = "normal", value_parser = PRIORITIES)]
         priority: String,
     },
+    /// Run workflows against files of mocks and expectations, without a server.
+    Test(workflow_tests::Test),
+    /// Run one state by itself, as AWS's TestState does, without a server.
+    TestState(test_state::TestState),
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,6 +62,10 @@ pub(super) enum Executions {
     Describe { execution: ExecutionId },
     /// The events of an execution, as GetExecutionHistory tells them.
     History { execution: ExecutionId },
+    /// Print definition and journal of an execution, to be replayed anywhere.
+    Export(replay::Export),
+    /// Show an execution as it was at an event: its states, variables, input and history.
+    Replay(replay::Replay),
     /// Stop a running execution.
     Stop {
         execution: ExecutionId,
@@ -70,6 +79,8 @@ pub(super) enum Executions {
 impl Workflows {
     pub(super) fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
         match self {
+            Workflows::Test(test) => test.run(client.is_json()),
+            Workflows::TestState(test) => test.run(client.is_json()),
             Workflows::List => {
                 let answer = client.get("workflows", &[])?;
                 let head = ["workflow", "type", "started", "running", "succeeded", "failed"];
@@ -120,6 +131,8 @@ impl Executions {
                 let answer = client.get(&format!("executions/{execution}/history"), &[])?;
                 Ok(client.show(&answer, history))
             }
+            Executions::Export(export) => export.run(client),
+            Executions::Replay(replay) => replay.run(client),
             Executions::Stop { execution, error, cause } => {
                 let path = format!("executions/{execution}/stop");
                 let answer = client.post(&path, &json!({ "error": error, "cause": cause }))?;
@@ -165,7 +178,7 @@ fn describe(execution: &Value) -> String {
     text
 }
 
-fn history(answer: &Value) -> String {
+pub(super) fn history(answer: &Value) -> String {
     listing(&answer["events"], "no events", &["id", "time", "type", "details"], |event| {
         let details = event.as_object().and_then(|members| {
             members.iter().find(|(name, _)| name.ends_with("EventDetails")).map(|(_, value)| value)
@@ -180,7 +193,7 @@ fn history(answer: &Value) -> String {
 }
 
 /// One line of a terminal; `--json` has it all.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     const WIDTH: usize = 100;
     if text.chars().count() <= WIDTH {
         return text.to_owned();

@@ -6,8 +6,11 @@ mod events;
 mod executions;
 mod local;
 mod operating;
+mod replay;
 mod runs;
 mod serve;
+mod test_state;
+mod workflow_tests;
 
 use std::io;
 use std::path::PathBuf;

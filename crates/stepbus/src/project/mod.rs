@@ -30,9 +30,10 @@ use stepbus_document::{Document, join};
 use stepbus_model::Limits;
 use stepbus_runtime::{BusSpec, Declared};
 
-pub(crate) use problem::{Problem, Severity};
+pub(crate) use problem::{Problem, Severity, suggest};
 pub(crate) use schema::schema;
 pub(crate) use vars::Vars;
+pub(crate) use workflows::next_reference;
 
 use files::Files;
 use layout::PROJECT;

@@ -133,7 +133,7 @@ impl Problems {
 }
 
 /// "did you mean" for a name that is not known, else what is known.
-pub(super) fn suggest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+pub(crate) fn suggest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let lower = written.to_lowercase();
     let closest = known

@@ -198,7 +198,7 @@ impl Reader<'_> {
 }
 
 /// What stands before the next `${NAME}`, its name, and the rest.
-fn next_reference(text: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn next_reference(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {
         let start = from + text[from..].find("${")?;

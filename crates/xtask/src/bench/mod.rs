@@ -1,5 +1,6 @@
 //! `cargo xtask bench …`: how fast, measured beside what could be had at best.
 
+mod asl;
 mod matching;
 mod process;
 mod repeat;
@@ -12,6 +13,8 @@ use anyhow::Result;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
+    /// Transitions a second of the interpreter, a product beside its expressions, waking.
+    Asl(asl::Arguments),
     /// Events matched a second, beside the quamina crate; ten rules beside ten thousand.
     Match(matching::Arguments),
     /// Durable steps a second through the store, beside a plain file synced as often.
@@ -22,6 +25,7 @@ pub(crate) enum Bench {
 
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
+        Bench::Asl(arguments) => asl::run(arguments),
         Bench::Match(arguments) => matching::run(arguments),
         Bench::Store(arguments) => store::run(arguments),
         Bench::Sync(arguments) => sync::run(arguments),

@@ -1,0 +1,12 @@
+//! What fuzzing has found worth keeping is run again.
+#![allow(unreachable_pub, clippy::print_stdout, reason = "the fuzz targets have these modules too")]
+
+#[path = "../../../fuzz/src/corpus.rs"]
+mod corpus;
+#[path = "../../../fuzz/src/document.rs"]
+mod document;
+
+#[test]
+fn document_corpus() {
+    corpus::run("document", document::run);
+}

@@ -81,6 +81,11 @@ fn start(seed: u64) -> Start {
         seed,
         workflow_type: WorkflowType::Standard,
         map_item: None,
-        bounds: Bounds { payload_bytes: 64 * 1024, steps_per_input: 20, history_events: 1_000 },
+        bounds: Bounds {
+            payload_bytes: 64 * 1024,
+            steps_per_input: 20,
+            history_events: 1_000,
+            ..Bounds::default()
+        },
     }
 }

@@ -374,9 +374,9 @@ fn children(
 ) -> Result<Vec<Child>, Failure> {
     let mut children = Vec::new();
     for (index, (key, value)) in (0..).zip(items) {
-        let value = Arc::new(value);
-        let input = program.map_item_input(&spec.state_path, &spec.scope, index, &value)?;
-        children.push(Child { item: MapItem { index, value, key, source: None }, input });
+        let item = MapItem { index, value: Arc::new(value), key, source: None };
+        let input = program.map_item_input(&spec.state_path, &spec.scope, &item)?;
+        children.push(Child { item, input });
     }
     Ok(match &spec.batcher {
         None => children,

@@ -232,7 +232,7 @@ impl<'r> Run<'r> {
         if latest {
             self.execution.events -= 1;
             if let Some(recorder) = &mut self.recorder {
-                recorder.pop();
+                recorder.events.pop();
             }
         }
         latest

@@ -10,8 +10,8 @@ use stepbus_asl::{Command, Execution, Input, Program, SEMANTICS, Status, history
 use stepbus_model::{ExecutionId, Limits, ResourceId, RunId, Timestamp};
 use stepbus_runtime::restore;
 use stepbus_store::{
-    Batch, Cause, DefinitionRow, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, RunRow,
-    SnapshotRow, Store,
+    Batch, Cause, DefinitionRow, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow,
+    Priority, RunRow, SnapshotRow, Store,
 };
 use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
 
@@ -165,6 +165,7 @@ async fn keep(store: &SqliteStore, long: &Long) -> Result<ExecutionRow> {
         cause: Cause::Outside,
         hops: 0,
         item: None,
+        items: 1,
         status: ExecutionStatus::Running,
         idle: false,
         wake: None,
@@ -185,6 +186,7 @@ async fn keep(store: &SqliteStore, long: &Long) -> Result<ExecutionRow> {
         started: BEGIN,
         last: BEGIN,
         open: 0,
+        priority: Priority::Normal,
     });
     batch.start_execution(row.clone());
     for (first, entry) in (0..).zip(&long.journal) {

@@ -14,10 +14,10 @@ pub fn run(data: &[u8]) {
     };
     visit(&document, document.value(), &mut String::new());
     let json = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if json.trim_start().starts_with(['{', '[']) {
-        if let Ok(elsewhere) = serde_json::from_str::<Value>(json) {
-            assert!(*document.value() == elsewhere, "JSON is read as something else");
-        }
+    if json.trim_start().starts_with(['{', '['])
+        && let Ok(elsewhere) = serde_json::from_str::<Value>(json)
+    {
+        assert!(*document.value() == elsewhere, "JSON is read as something else");
     }
 }
 

@@ -157,7 +157,6 @@ fn live(program: &Program, choices: &[u8], most: usize) -> Life {
         world.outside.perform(&commands);
         let snapshot = execution.to_bytes();
         steps.push(Step { commands, snapshot, outside: world.outside.clone() });
-        commands = Vec::new();
         let input = loop {
             // A long life is stopped, so that all of them end.
             let next = match choices.next() {

@@ -91,19 +91,19 @@ fn whole_file(path: &Path, message: String) -> Problem {
     }
 }
 
-fn parse(path: &Path) -> Result<Document, Problem> {
+fn parse(path: &Path) -> Result<Document, Box<Problem>> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| whole_file(path, format!("it cannot be read: {error}")))?;
+        .map_err(|error| Box::new(whole_file(path, format!("it cannot be read: {error}"))))?;
     Document::parse(&text).map_err(|error| {
         let excerpt = text.lines().nth(error.position.line as usize - 1).map(str::to_owned);
         let position = Some(error.position);
-        Problem { position, excerpt, ..whole_file(path, error.message) }
+        Box::new(Problem { position, excerpt, ..whole_file(path, error.message) })
     })
 }
 
 impl Suite {
     pub(super) fn read(path: &Path) -> Result<Suite, Vec<Problem>> {
-        let document = parse(path).map_err(|problem| vec![problem])?;
+        let document = parse(path).map_err(|problem| vec![*problem])?;
         let mut reader =
             Reader { file: path.to_owned(), document: &document, problems: Vec::new() };
         let read = suite(&mut reader, path);
@@ -185,7 +185,7 @@ fn definition(reader: &mut Reader<'_>, file: &Path, vars: Option<&Value>) -> Opt
     let document = match parse(file) {
         Ok(document) => document,
         Err(problem) if problem.position.is_some() => {
-            reader.problems.push(problem);
+            reader.problems.push(*problem);
             return None;
         }
         Err(problem) => {

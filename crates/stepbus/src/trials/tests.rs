@@ -129,6 +129,7 @@ cases:
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "what is printed is long")]
 fn what_is_wrong_with_the_file_is_told_in_one_go() {
     check(
         r#"

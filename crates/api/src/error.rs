@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use stepbus_runtime::StartError;
+use stepbus_runtime::{MapRunError, StartError};
 use stepbus_store::StoreError;
 
 #[derive(Debug)]
@@ -49,6 +49,16 @@ impl From<StoreError> for ApiError {
                 tracing::error!(error = message, "the store did not answer");
                 ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
             }
+        }
+    }
+}
+
+impl From<MapRunError> for ApiError {
+    fn from(error: MapRunError) -> Self {
+        match error {
+            MapRunError::NotFound(what) => ApiError::not_found(&what),
+            MapRunError::Invalid(what) => ApiError::invalid(what),
+            MapRunError::Store(error) => error.into(),
         }
     }
 }

@@ -62,6 +62,10 @@ pub struct Limits {
     pub map_concurrency: usize,
     /// Items of one page of a map run.
     pub map_page_items: usize,
+    /// Children of a map run that end as they begin and share a commit.
+    pub map_children_per_commit: usize,
+    /// Kinds of failure told apart in one map run; what is beyond counts as one.
+    pub failure_groups: usize,
     /// Pages of a map run that are read ahead of its children.
     pub map_pages_ahead: usize,
     /// Bytes of one page of a map run.
@@ -187,6 +191,8 @@ impl Limits {
         object_part_bytes: 8 * 1024 * 1024,
         result_file_bytes: 5 * 1024 * 1024 * 1024,
         map_pages_ahead: 2,
+        failure_groups: 1_000,
+        map_children_per_commit: 256,
         connection_concurrency: 64,
         destination_concurrency: 32,
         request_bytes: 1024 * 1024,

@@ -86,7 +86,7 @@ impl Audit<'_> {
             }
             _ => None,
         };
-        let total = u64::try_from(map_run.counts.total).unwrap_or(0);
+        let total = u64::try_from(map_run.counts.executions.total).unwrap_or(0);
         for from in (0..total).step_by(PAGE) {
             for child in self.store.map_children(map_run.id, from, from + PAGE as u64).await? {
                 self.replay(&child, processor.as_deref()).await?;

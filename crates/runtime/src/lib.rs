@@ -16,6 +16,7 @@ mod export;
 mod expression;
 mod holds;
 mod log;
+mod maps;
 mod operating;
 mod parameters;
 mod priority;
@@ -43,6 +44,9 @@ pub use event::EventBody;
 pub use export::export;
 pub use holds::{Drained, Held};
 pub use log::{IntakeView, LogPage, LogQuery};
+pub use maps::{
+    Counts, FailedChild, FailureGroup, FailureSample, MapRunDetail, MapRunError, MapRunUpdate,
+};
 pub use operating::{DestinationView, SubscriptionView, Trial};
 pub use parameters::{HttpParameters, ParameterProblem};
 pub use publish::{Entry, EntryError, Published};

@@ -160,7 +160,7 @@ impl Engine {
             status: row.status.name(),
             started: row.started,
             ended: row.ended,
-            counts: row.counts,
+            counts: row.counts.items,
             error: row.error,
         })
     }

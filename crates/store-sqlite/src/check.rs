@@ -157,26 +157,38 @@ const BOOKS: &[Rule] = &[
          SELECT 'run-' || r.id, 'has ' || r.open || ' open, its rows say ' || ifnull(f.open, 0)
          FROM runs r LEFT JOIN found f ON f.run = r.id WHERE r.open <> ifnull(f.open, 0)",
     ),
-    // Items may end without a child, but none succeeds without one.
     rule(
         "items-match-children",
         "WITH children AS (
-             SELECT map_run, sum(items * (status = 2)) AS succeeded,
-                 sum(items * (status = 3)) AS failed, sum(items * (status = 4)) AS timed_out,
-                 sum(items * (status = 5)) AS aborted
+             SELECT map_run,
+                 sum(items * (status = 1)) AS running, sum(status = 1) AS x_running,
+                 sum(items * (status = 2)) AS succeeded, sum(status = 2) AS x_succeeded,
+                 sum(items * (status = 3 AND NOT awaits_redrive)) AS failed, sum(status = 3 AND NOT awaits_redrive) AS x_failed,
+                 sum(items * (status = 4 AND NOT awaits_redrive)) AS timed_out, sum(status = 4 AND NOT awaits_redrive) AS x_timed_out,
+                 sum(items * (status = 5 AND NOT awaits_redrive)) AS aborted, sum(status = 5 AND NOT awaits_redrive) AS x_aborted,
+                 sum(items * (awaits_redrive)) AS pending_redrive, sum(awaits_redrive) AS x_pending_redrive
              FROM executions WHERE map_run IS NOT NULL GROUP BY map_run),
-         pages AS (SELECT map_run, sum(item_count) AS total FROM map_pages GROUP BY map_run)
-         SELECT 'map-' || c.map_run, 'total, succeeded, failed, timed_out, aborted are '
-             || c.total || ', ' || c.succeeded || ', ' || c.failed || ', ' || c.timed_out || ', '
-             || c.aborted || ', its pages and children say ' || ifnull(p.total, 0) || ', '
-             || ifnull(k.succeeded, 0) || ', ' || ifnull(k.failed, 0) || ', '
-             || ifnull(k.timed_out, 0) || ', ' || ifnull(k.aborted, 0)
+         pages AS (
+             SELECT map_run, sum(item_count) AS total, sum(count) AS x_total
+             FROM map_pages GROUP BY map_run)
+         SELECT 'map-' || c.map_run, 'of its items, total, running, succeeded, failed, timed out, '
+             || 'aborted and awaiting a redrive are ' || c.total || ', ' || c.running || ', '
+             || c.succeeded || ', ' || c.failed || ', ' || c.timed_out || ', ' || c.aborted
+             || ', ' || c.pending_redrive || '; its pages and children say ' || ifnull(p.total, 0)
+             || ', ' || ifnull(k.running, 0) || ', ' || ifnull(k.succeeded, 0) || ', '
+             || ifnull(k.failed, 0) || ', ' || ifnull(k.timed_out, 0) || ', '
+             || ifnull(k.aborted, 0) || ', ' || ifnull(k.pending_redrive, 0)
          FROM map_counts c LEFT JOIN children k ON k.map_run = c.map_run
          LEFT JOIN pages p ON p.map_run = c.map_run
-         WHERE c.total <> ifnull(p.total, 0) OR c.succeeded <> ifnull(k.succeeded, 0)
-             OR c.failed < ifnull(k.failed, 0) OR c.timed_out < ifnull(k.timed_out, 0)
-             OR c.aborted < ifnull(k.aborted, 0)
-             OR c.total < c.succeeded + c.failed + c.timed_out + c.aborted",
+         WHERE (c.total, c.x_total) <> (ifnull(p.total, 0), ifnull(p.x_total, 0)) OR
+             (c.running, c.x_running) <> (ifnull(k.running, 0), ifnull(k.x_running, 0)) OR
+             (c.succeeded, c.x_succeeded) <> (ifnull(k.succeeded, 0), ifnull(k.x_succeeded, 0)) OR
+             (c.failed, c.x_failed) <> (ifnull(k.failed, 0), ifnull(k.x_failed, 0)) OR
+             (c.timed_out, c.x_timed_out) <> (ifnull(k.timed_out, 0), ifnull(k.x_timed_out, 0)) OR
+             (c.aborted, c.x_aborted) <> (ifnull(k.aborted, 0), ifnull(k.x_aborted, 0)) OR
+             (c.pending_redrive, c.x_pending_redrive) <> (ifnull(k.pending_redrive, 0), ifnull(k.x_pending_redrive, 0)) OR
+             c.total < c.running + c.succeeded + c.failed + c.timed_out + c.aborted
+                 + c.pending_redrive",
     ),
 ];
 

@@ -332,6 +332,23 @@ impl Store for SqliteStore {
         self.readers.ask(move |conn| read::maps::running_map_runs(conn, after, limit))
     }
 
+    fn map_runs(&self, before: Option<MapRunId>, limit: usize) -> Read<'_, Vec<MapRunRow>> {
+        self.readers.ask(move |conn| read::maps::map_runs(conn, before, limit))
+    }
+
+    fn running_children(&self, map_run: MapRunId) -> Read<'_, Vec<ExecutionRow>> {
+        self.readers.ask(move |conn| read::maps::running_children(conn, map_run))
+    }
+
+    fn unsuccessful_children(
+        &self,
+        map_run: MapRunId,
+        after: ExecutionId,
+        limit: usize,
+    ) -> Read<'_, Vec<ExecutionRow>> {
+        self.readers.ask(move |conn| read::maps::unsuccessful_children(conn, map_run, after, limit))
+    }
+
     fn map_page(&self, map_run: MapRunId, page: u64) -> Read<'_, Option<MapPageRow>> {
         self.readers.ask(move |conn| read::maps::map_page(conn, map_run, page))
     }

@@ -14,8 +14,9 @@ use stepbus_model::{
 use crate::horizon::Uncommitted;
 use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
-    ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow,
-    MapRunRow, MapRunStatus, MessageRow, PauseRow, Reception, ResourceRow, RunRow, SnapshotRow,
+    ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapCounts,
+    MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, PauseRow, Reception, ResourceRow,
+    RunRow, SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -60,7 +61,7 @@ impl WorkflowTotals {
 pub struct Books {
     pub subscriptions: BTreeMap<(RunId, ResourceId), Totals>,
     pub workflows: BTreeMap<ResourceId, WorkflowTotals>,
-    pub items: BTreeMap<MapRunId, ItemCounts>,
+    pub maps: BTreeMap<MapRunId, MapCounts>,
     /// Change of what is behind a cursor, named by its subscription and first event.
     pub cursors: BTreeMap<(ResourceId, EventId), i64>,
     /// Change of what a run has open, and when it was last touched.
@@ -81,8 +82,8 @@ impl Books {
             totals.timed_out += delta.timed_out;
             totals.aborted += delta.aborted;
         }
-        for (&id, delta) in &other.items {
-            self.count_items(id, delta);
+        for (&id, delta) in &other.maps {
+            *self.maps.entry(id).or_default() += *delta;
         }
         for (&cursor, &delta) in &other.cursors {
             *self.cursors.entry(cursor).or_default() += delta;
@@ -96,18 +97,9 @@ impl Books {
     pub fn is_empty(&self) -> bool {
         self.subscriptions.is_empty()
             && self.workflows.is_empty()
-            && self.items.is_empty()
+            && self.maps.is_empty()
             && self.cursors.is_empty()
             && self.runs.is_empty()
-    }
-
-    fn count_items(&mut self, map_run: MapRunId, delta: &ItemCounts) {
-        let counts = self.items.entry(map_run).or_default();
-        counts.total += delta.total;
-        counts.succeeded += delta.succeeded;
-        counts.failed += delta.failed;
-        counts.timed_out += delta.timed_out;
-        counts.aborted += delta.aborted;
     }
 
     fn touch(&mut self, run: RunId, open: i64, at: Timestamp) {
@@ -222,6 +214,10 @@ pub enum Change {
     DeleteSnapshot(ExecutionId),
     InsertMapRun(MapRunRow),
     InsertMapPage(MapPageRow),
+    UpdateMapRun {
+        id: MapRunId,
+        settings: MapSettings,
+    },
     PinMapSource {
         id: MapRunId,
         version: String,
@@ -536,7 +532,7 @@ impl Batch {
                 *totals.column(row.status) += 1;
             }
         } else {
-            self.count_child_end(&row, row.status);
+            self.count_child(&row, |counts| *counts.column(row.status) += 1);
         }
         self.changes.push(Change::InsertExecution(row));
     }
@@ -546,7 +542,10 @@ impl Batch {
         if row.item.is_none() {
             *self.books.workflows.entry(row.workflow).or_default().column(end.status) += 1;
         } else {
-            self.count_child_end(row, end.status);
+            self.count_child(row, |counts| {
+                counts.running -= 1;
+                *counts.column(end.status) += 1;
+            });
         }
         self.changes.push(Change::EndExecution { id: row.id, end });
     }
@@ -582,23 +581,29 @@ impl Batch {
         self.changes.push(Change::InsertMapRun(row));
     }
 
-    /// Adds a page and counts its items to the map run's total.
+    /// Adds a page and counts its items and children to the map run's totals.
     pub fn add_map_page(&mut self, row: MapPageRow) {
-        self.count_items(
-            row.map_run,
-            ItemCounts { total: i64::from(row.item_count), ..ItemCounts::default() },
-        );
+        let counts = self.books.maps.entry(row.map_run).or_default();
+        counts.items.total += i64::from(row.item_count);
+        counts.executions.total += i64::from(row.count);
         self.changes.push(Change::InsertMapPage(row));
+    }
+
+    /// Changes the settings of a map run under way.
+    pub fn update_map_run(&mut self, id: MapRunId, settings: MapSettings) {
+        self.changes.push(Change::UpdateMapRun { id, settings });
+    }
+
+    /// The ResultWriter has written of so many items, and children.
+    pub fn count_results_written(&mut self, map_run: MapRunId, items: i64, executions: i64) {
+        let counts = self.books.maps.entry(map_run).or_default();
+        counts.items.results_written += items;
+        counts.executions.results_written += executions;
     }
 
     /// From now on the items come from this version of their source.
     pub fn pin_map_source(&mut self, id: MapRunId, version: String) {
         self.changes.push(Change::PinMapSource { id, version });
-    }
-
-    /// Items that end without a child of their own, as when a map run is stopped.
-    pub fn count_items(&mut self, map_run: MapRunId, delta: ItemCounts) {
-        self.books.count_items(map_run, &delta);
     }
 
     pub fn end_map_run(&mut self, end: MapRunEnd) {
@@ -624,14 +629,15 @@ impl Batch {
         self.changes.push(Change::InsertAudit(row));
     }
 
-    fn count_child_end(&mut self, row: &ExecutionRow, status: ExecutionStatus) {
+    /// Counts a change of a map's child: once, and as often as it has items.
+    fn count_child(&mut self, row: &ExecutionRow, change: impl Fn(&mut ItemCounts)) {
         let Some((map_run, _)) = row.item else { return };
-        let mut delta = ItemCounts::default();
-        match status {
-            ExecutionStatus::Running => return,
-            ended => *delta.column(ended) += i64::from(row.items),
-        }
-        self.count_items(map_run, delta);
+        let mut one = ItemCounts::default();
+        change(&mut one);
+        let items = i64::from(row.items);
+        let counts = self.books.maps.entry(map_run).or_default();
+        counts.executions += one;
+        counts.items += one.times(items);
     }
 
     fn count_pending(&mut self, run: RunId, subscription: ResourceId, at: Timestamp) {

@@ -26,8 +26,8 @@ pub use query::{ExecutionFilter, LogRange, MessageFilter, QueueCounts, Ready, St
 pub use records::{
     AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow,
-    MapPageRow, MapRunRow, MapRunStatus, MessageRow, PauseRow, Priority, Reception, ResourceKind,
-    ResourceRow, RunRow, SnapshotRow,
+    MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, PauseRow, Priority,
+    Reception, ResourceKind, ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -154,6 +154,17 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn map_run(&self, id: MapRunId) -> Read<'_, Option<MapRunRow>>;
     fn map_runs_of_run(&self, run: RunId) -> Read<'_, Vec<MapRunRow>>;
     fn running_map_runs(&self, after: MapRunId, limit: usize) -> Read<'_, Vec<MapRunRow>>;
+    /// Newest first, before `before` when given.
+    fn map_runs(&self, before: Option<MapRunId>, limit: usize) -> Read<'_, Vec<MapRunRow>>;
+    /// Children that run, in id order.
+    fn running_children(&self, map_run: MapRunId) -> Read<'_, Vec<ExecutionRow>>;
+    /// Children that failed, timed out or were aborted, in id order.
+    fn unsuccessful_children(
+        &self,
+        map_run: MapRunId,
+        after: ExecutionId,
+        limit: usize,
+    ) -> Read<'_, Vec<ExecutionRow>>;
     fn map_page(&self, map_run: MapRunId, page: u64) -> Read<'_, Option<MapPageRow>>;
     /// Children with an item index in `from..to`, by index, whatever their status.
     fn map_children(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<ExecutionRow>>;

@@ -1,5 +1,7 @@
 //! The rows. Ids are numbers of one counter, bodies are bytes that only their writer reads.
 
+use std::ops::AddAssign;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use stepbus_model::{
@@ -281,6 +283,10 @@ pub struct ExecutionRow {
     pub item: Option<(MapRunId, u64)>,
     /// How many items a map's child takes: more than one when they come in batches.
     pub items: u32,
+    pub redrives: u32,
+    pub redriven: Option<Timestamp>,
+    /// A map's child that did not succeed and is to run again.
+    pub awaits_redrive: bool,
     pub status: ExecutionStatus,
     /// Put out of memory: it waits, and there is nothing to do for it at start-up.
     pub idle: bool,
@@ -325,35 +331,108 @@ pub struct SnapshotRow {
     pub value: Bytes,
 }
 
-/// Counts of a map run's items that ended, or a change of them.
+/// Counts of a map run's items, or of its children, in AWS's words; or a change of them. What is not
+/// counted here is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ItemCounts {
     pub total: i64,
+    pub running: i64,
     pub succeeded: i64,
     pub failed: i64,
     pub timed_out: i64,
     pub aborted: i64,
+    /// Told to the ResultWriter.
+    pub results_written: i64,
+    /// Of those that failed, timed out or were aborted, the ones that no redrive takes up.
+    pub failures_not_redrivable: i64,
+    /// Unsuccessful ones that a redrive is to run again.
+    pub pending_redrive: i64,
 }
 
 impl ItemCounts {
     #[must_use]
     pub fn ended(&self) -> i64 {
-        self.succeeded + self.failed + self.timed_out + self.aborted
+        self.succeeded + self.unsuccessful()
     }
 
-    /// How many of its items ended so. Running ones count as failed for whoever asks for an end.
+    #[must_use]
+    pub fn unsuccessful(&self) -> i64 {
+        self.failed + self.timed_out + self.aborted
+    }
+
+    /// So many times these.
+    #[must_use]
+    pub fn times(self, items: i64) -> ItemCounts {
+        ItemCounts {
+            total: self.total * items,
+            running: self.running * items,
+            succeeded: self.succeeded * items,
+            failed: self.failed * items,
+            timed_out: self.timed_out * items,
+            aborted: self.aborted * items,
+            results_written: self.results_written * items,
+            failures_not_redrivable: self.failures_not_redrivable * items,
+            pending_redrive: self.pending_redrive * items,
+        }
+    }
+
+    /// Not begun.
+    #[must_use]
+    pub fn pending(&self) -> i64 {
+        self.total - self.running - self.ended() - self.pending_redrive
+    }
+
+    /// Those that stand so.
     pub fn column(&mut self, status: ExecutionStatus) -> &mut i64 {
         match status {
+            ExecutionStatus::Running => &mut self.running,
             ExecutionStatus::Succeeded => &mut self.succeeded,
-            ExecutionStatus::Failed | ExecutionStatus::Running => &mut self.failed,
+            ExecutionStatus::Failed => &mut self.failed,
             ExecutionStatus::TimedOut => &mut self.timed_out,
             ExecutionStatus::Aborted => &mut self.aborted,
         }
     }
 }
 
+impl AddAssign for ItemCounts {
+    fn add_assign(&mut self, delta: ItemCounts) {
+        self.total += delta.total;
+        self.running += delta.running;
+        self.succeeded += delta.succeeded;
+        self.failed += delta.failed;
+        self.timed_out += delta.timed_out;
+        self.aborted += delta.aborted;
+        self.results_written += delta.results_written;
+        self.failures_not_redrivable += delta.failures_not_redrivable;
+        self.pending_redrive += delta.pending_redrive;
+    }
+}
+
+/// The counts of a map run twice: of its items, and of the children that take them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MapCounts {
+    pub items: ItemCounts,
+    pub executions: ItemCounts,
+}
+
+impl AddAssign for MapCounts {
+    fn add_assign(&mut self, delta: MapCounts) {
+        self.items += delta.items;
+        self.executions += delta.executions;
+    }
+}
+
+/// What UpdateMapRun may change of a map run under way.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct MapSettings {
+    /// 0: as many as the runtime allows.
+    pub max_concurrency: u64,
+    pub tolerated_failure_count: Option<u64>,
+    pub tolerated_failure_percentage: Option<f64>,
+}
+
 /// A distributed map.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MapRunRow {
     pub id: MapRunId,
     pub run: RunId,
@@ -363,7 +442,10 @@ pub struct MapRunRow {
     pub status: MapRunStatus,
     pub started: Timestamp,
     pub ended: Option<Timestamp>,
-    pub counts: ItemCounts,
+    pub counts: MapCounts,
+    pub settings: MapSettings,
+    pub redrives: u32,
+    pub redriven: Option<Timestamp>,
     /// Everything that is needed to start children, as JSON.
     pub spec: Bytes,
     /// The version of the items' source, where it has one: every page comes from it.

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod events;
 mod executions;
+mod map_runs;
 mod operating;
 mod runs;
 
@@ -34,6 +35,12 @@ pub(crate) fn routes() -> Router<Face> {
         .route("/executions/{id}/export", get(executions::export))
         .route("/executions/{id}/replay", get(executions::replay))
         .route("/executions/{id}/stop", post(executions::stop))
+        .route("/map-runs", get(map_runs::list))
+        .route("/map-runs/{id}", get(map_runs::describe))
+        .route("/map-runs/{id}/update", post(map_runs::update))
+        .route("/map-runs/{id}/failures", get(map_runs::failures))
+        .route("/map-runs/{id}/failure-groups", get(map_runs::groups))
+        .route("/map-runs/{id}/export", get(map_runs::export))
         .route("/events", get(events::list).post(events::put))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{id}", get(dead_letters::show))

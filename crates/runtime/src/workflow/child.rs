@@ -5,20 +5,23 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stepbus_asl::map::batch_input;
-use stepbus_asl::{Bounds, Failure, MapItem, MapRunSpec, Program, SEMANTICS, Start};
+use stepbus_asl::{
+    Bounds, Command, Execution, Failure, Input, MapItem, MapRunSpec, Program, SEMANTICS, Start,
+};
 use stepbus_model::{ExecutionId, MapRunId, RunId, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionEnd, ExecutionRow, ExecutionStatus, ItemCounts, MapRunEnd, MapRunStatus,
+    Batch, Cause, ExecutionEnd, ExecutionRow, ExecutionStatus, JournalRow, MapRunEnd, MapRunStatus,
     StoreError,
 };
+use uuid::Uuid;
 
-use super::driver::{Driver, Fate};
+use super::driver::{self, Driver, Fate, end};
 use super::items::source_name;
-use super::kind;
 use super::map_run::Parent;
 use super::pages::{Member, Unit};
 use super::results::ChildResult;
 use super::roll::{Presence, Roll};
+use super::{journal, kind};
 use crate::engine::Engine;
 
 /// What all children of a map run have in common.
@@ -96,10 +99,10 @@ impl Family {
         }
     }
 
-    /// The name of a child: by map run and item, so an EXPRESS child that starts again after a
-    /// crash is, to the outside, the same one.
-    pub(super) fn name(&self, engine: &Engine, index: u64) -> String {
-        engine.derived_name(&format!("{}/{index}", self.map_run)).to_string()
+    /// Names a child by map run and item, so an EXPRESS child that starts again after a crash is,
+    /// to the outside, the same one.
+    fn identity(&self, engine: &Engine, index: u64) -> Uuid {
+        engine.derived_name(&format!("{}/{index}", self.map_run))
     }
 
     pub(super) fn arn(&self, name: &str) -> String {
@@ -113,7 +116,9 @@ impl Family {
         index: u64,
         row: Option<ExecutionRow>,
     ) -> ChildResult {
-        let name = row.as_ref().map_or_else(|| self.name(engine, index), |row| row.name.clone());
+        let name = row
+            .as_ref()
+            .map_or_else(|| self.identity(engine, index).to_string(), |row| row.name.clone());
         let mut result = ChildResult {
             index,
             arn: self.arn(&name),
@@ -132,11 +137,13 @@ impl Family {
         result
     }
 
-    fn launch(&self, engine: &Engine, new: New) -> (ExecutionRow, Start) {
-        let New { unit, input } = new;
+    /// Begins the child that takes these items.
+    pub(super) fn begin(&self, engine: &Engine, unit: Unit) -> Result<Begun, Failure> {
+        let input = self.input(&unit)?;
         let index = unit.index;
         let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
-        let name = self.name(engine, index);
+        let identity = self.identity(engine, index);
+        let name = identity.to_string();
         let start = Start {
             map_item: Some(self.own_item(&unit, &input)),
             input,
@@ -145,7 +152,7 @@ impl Family {
             state_machine_arn: self.state_machine_arn.clone(),
             state_machine_name: self.state_machine_name.clone(),
             role_arn: None,
-            seed: engine.seed(&format!("{}/{index}", self.map_run)),
+            seed: identity.as_u64_pair().0,
             workflow_type: self.spec.execution_type,
             bounds: self.bounds,
         };
@@ -160,6 +167,9 @@ impl Family {
             hops: self.parent.hops,
             item: Some((self.map_run, index)),
             items,
+            redrives: 0,
+            redriven: None,
+            awaits_redrive: false,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,
@@ -171,25 +181,51 @@ impl Family {
             recoveries: 0,
             semantics: SEMANTICS,
         };
-        (row, start)
+        let entry = Input::Started(Box::new(start.clone()));
+        let (execution, commands) = Execution::begin(&self.processor, row.started, start);
+        Ok(Begun { row, execution, commands, entry })
     }
 }
 
-/// A child that is to begin.
-pub(super) struct New {
-    pub unit: Unit,
-    pub input: Arc<Value>,
+/// A child that has begun; nothing of it is in the store.
+pub(super) struct Begun {
+    pub row: ExecutionRow,
+    pub execution: Execution,
+    pub commands: Vec<Command>,
+    /// What it began with, for its journal.
+    pub entry: Input,
 }
 
-/// Runs the child of an item to its end.
+impl Begun {
+    /// It has ended, and nothing is to be done for it.
+    pub(super) fn is_over(&self) -> bool {
+        let acts =
+            |command: &Command| matches!(command, Command::RunTask(_) | Command::StartMapRun(_));
+        self.execution.outcome().is_some() && !self.commands.iter().any(acts)
+    }
+
+    /// Adds a child that is over to the batch.
+    pub(super) fn record(self, batch: &mut Batch) -> ExecutionStatus {
+        let Begun { mut row, execution, entry, .. } = self;
+        if let Some(outcome) = execution.outcome() {
+            driver::close(&mut row, end(outcome, execution.latest()));
+        }
+        let (id, status) = (row.id, row.status);
+        let entries = journal::encode(&[(row.started, entry)]);
+        batch.start_execution(row);
+        batch.append_journal(JournalRow { execution: id, first: 0, count: 1, entries });
+        status
+    }
+}
+
+/// Runs a child that has begun to its end.
 pub(super) async fn run(
     engine: Arc<Engine>,
     family: &Family,
-    new: New,
+    begun: Begun,
     presence: Arc<Presence>,
 ) -> Result<ExecutionStatus, StoreError> {
-    let (row, start) = family.launch(&engine, new);
-    let mut driver = Driver::child(engine, row, family.processor.clone(), start, presence);
+    let mut driver = Driver::child(engine, begun, family.processor.clone(), presence);
     ended(driver.run().await?)
 }
 
@@ -212,8 +248,8 @@ fn ended(fate: Fate) -> Result<ExecutionStatus, StoreError> {
     }
 }
 
-/// Adds the end of every item that has none: running children and items without a child. Nobody
-/// drives them any more, and nobody else does the same at the same time.
+/// Adds the end of every child that runs; items without a child stay pending. Nobody drives them
+/// any more, and nobody else does the same at the same time.
 pub(super) async fn abort_remaining(
     engine: &Engine,
     map_run: MapRunId,
@@ -222,20 +258,14 @@ pub(super) async fn abort_remaining(
     // What the children had handed over for commit before they were stopped comes first.
     engine.store.commit(Batch::new()).await?;
     let Some(row) = engine.store.map_run(map_run).await? else { return Ok(()) };
-    let total = u64::try_from(row.counts.total).unwrap_or(0);
-    let step = engine.limits.page_rows as u64;
-    let (mut running, mut items) = (HashSet::new(), 0);
-    for from in (0..total).step_by(usize::try_from(step).unwrap_or(1)) {
-        for child in engine.store.map_children(map_run, from, from + step).await? {
-            if child.status == ExecutionStatus::Running {
-                running.insert(child.id);
-                items += i64::from(child.items);
-                batch.end_execution(&child, aborted(engine));
-            }
-        }
+    let mut running = HashSet::new();
+    for child in engine.store.running_children(map_run).await? {
+        running.insert(child.id);
+        batch.end_execution(&child, aborted(engine));
     }
-    let never_began = row.counts.total - row.counts.ended() - items;
-    batch.count_items(map_run, ItemCounts { aborted: never_began, ..ItemCounts::default() });
+    if running.is_empty() {
+        return Ok(());
+    }
     for inner in engine.store.map_runs_of_run(row.run).await? {
         if inner.status == MapRunStatus::Running && running.contains(&inner.execution) {
             Box::pin(end_abandoned(engine, inner.id)).await?;

@@ -22,6 +22,7 @@ use stepbus_store::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::child::Begun;
 use super::journal::Pending;
 use super::restore::{Restored, restore};
 use super::roll::{Presence, Roll};
@@ -114,17 +115,15 @@ impl Driver {
     /// Drives a map's child of which nothing is in the store.
     pub(super) fn child(
         engine: Arc<Engine>,
-        row: ExecutionRow,
+        begun: Begun,
         program: Arc<Program>,
-        start: Start,
         presence: Arc<Presence>,
     ) -> Driver {
-        let input = Input::Started(Box::new(start.clone()));
-        let (execution, commands) = Execution::begin(&program, row.started, start);
+        let Begun { row, execution, commands, entry } = begun;
         let started = row.started;
         let mut driver = Driver::new(engine, row, program, execution, None);
         driver.presence = Some(presence);
-        driver.pending.push(started, input);
+        driver.pending.push(started, entry);
         driver.first = commands;
         driver
     }
@@ -411,11 +410,7 @@ impl Driver {
             }
             (false, end) => {
                 if let Some(end) = end {
-                    self.row.status = end.status;
-                    self.row.ended = Some(end.at);
-                    self.row.output = end.output;
-                    self.row.error = end.error;
-                    self.row.error_cause = end.error_cause;
+                    close(&mut self.row, end);
                 }
                 batch.start_execution(self.row.clone());
                 self.stored = true;
@@ -533,7 +528,16 @@ fn status(outcome: &Outcome) -> ExecutionStatus {
     }
 }
 
-fn end(outcome: &Outcome, at: Timestamp) -> ExecutionEnd {
+/// The row of an execution that ended before it was stored.
+pub(super) fn close(row: &mut ExecutionRow, end: ExecutionEnd) {
+    row.status = end.status;
+    row.ended = Some(end.at);
+    row.output = end.output;
+    row.error = end.error;
+    row.error_cause = end.error_cause;
+}
+
+pub(super) fn end(outcome: &Outcome, at: Timestamp) -> ExecutionEnd {
     let (output, failure) = match outcome {
         Outcome::Succeeded(output) => {
             (Some(Bytes::from(serde_json::to_vec(output).unwrap_or_default())), None)

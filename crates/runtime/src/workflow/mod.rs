@@ -16,6 +16,7 @@ mod send_message;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use stepbus_asl::{Bounds, Failure, Input, MapRunSpec, Program, SEMANTICS, Start}
 use stepbus_document::Document;
 use stepbus_model::{ExecutionId, MapRunId, RunId, Timestamp, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, Store, StoreError,
+    Batch, Cause, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, MapSettings, Store,
+    StoreError,
 };
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -86,6 +88,8 @@ pub(crate) struct Executions {
     /// Some could not be taken into memory; they are in the store as active.
     overflow: AtomicBool,
     programs: Mutex<HashMap<u64, Arc<Program>>>,
+    /// Map runs at work.
+    map_runs: Mutex<HashMap<MapRunId, Arc<window::Live>>>,
     /// Held while a map run's remaining items are counted and ended, so that it happens once.
     sweeping: tokio::sync::Mutex<()>,
 }
@@ -120,6 +124,9 @@ impl Engine {
             hops: new.hops,
             item: None,
             items: 1,
+            redrives: 0,
+            redriven: None,
+            awaits_redrive: false,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,
@@ -192,6 +199,18 @@ impl Executions {
     #[must_use]
     pub(crate) fn in_memory(&self) -> usize {
         self.live.lock().len()
+    }
+
+    /// Items and children of a map run in flight here.
+    pub(crate) fn in_flight(&self, map_run: MapRunId) -> (u64, u64) {
+        self.map_runs.lock().get(&map_run).map_or((0, 0), |live| live.in_flight())
+    }
+
+    /// Tells a map run at work its new settings; they are on disk.
+    pub(crate) fn change_map_run(&self, map_run: MapRunId, settings: MapSettings) {
+        if let Some(live) = self.map_runs.lock().get(&map_run) {
+            live.change(settings);
+        }
     }
 
     /// Drives an execution that has just been committed.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use stepbus_asl::{Failure, MapRunSpec};
 use stepbus_model::{MapRunId, Timestamp};
-use stepbus_store::{ExecutionRow, ExecutionStatus, MapRunRow};
+use stepbus_store::{ExecutionRow, ExecutionStatus, MapCounts, MapRunRow};
 
 use super::child::Family;
 use super::pages::{self, Trouble};
@@ -114,14 +114,14 @@ impl ResultSink for Collected {
     }
 }
 
-/// Tells the sink of all children, page by page.
+/// Tells the sink of all children, page by page, and says of how many it has told.
 pub(super) async fn tell(
     engine: &Engine,
     map_run: MapRunId,
     family: &Family,
     sink: &mut dyn ResultSink,
-) -> Result<(), Trouble> {
-    let mut number = 0;
+) -> Result<MapCounts, Trouble> {
+    let (mut number, mut told) = (0, MapCounts::default());
     while let Some(page) = engine.store.map_page(map_run, number).await? {
         number += 1;
         let to = page.first_index + u64::from(page.count);
@@ -133,11 +133,15 @@ pub(super) async fn tell(
         for index in page.first_index..to {
             let of_index = |row: &ExecutionRow| row.item.is_some_and(|(_, item)| item == index);
             let row = rows.next_if(of_index);
+            if let Some(row) = &row {
+                told.items.results_written += i64::from(row.items);
+                told.executions.results_written += 1;
+            }
             let mut child = family.result(engine, index, row);
             child.input = units.next().and_then(|unit| family.input(&unit).ok());
             children.push(child);
         }
         sink.take(children).await.map_err(Trouble::Failed)?;
     }
-    Ok(())
+    Ok(told)
 }

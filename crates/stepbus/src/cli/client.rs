@@ -1,5 +1,6 @@
 //! Talks to the admin API of a running server.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -49,6 +50,31 @@ impl Client {
             request = request.header("x-stepbus-user", user);
         }
         self.answer(request.send_json(body))
+    }
+
+    /// Copies an answer of any length as it comes.
+    pub(super) fn copy(
+        &self,
+        path: &str,
+        query: &[(&str, Option<String>)],
+        to: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        let patient = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let agent: ureq::Agent = patient.into();
+        let mut request = agent.get(format!("{}/admin/{path}", self.url));
+        for (name, value) in query {
+            if let Some(value) = value {
+                request = request.query(name, value);
+            }
+        }
+        match request.call() {
+            Ok(mut response) if response.status().is_success() => {
+                let mut body = response.body_mut().as_reader();
+                std::io::copy(&mut body, to).context("the answer broke off")?;
+                Ok(())
+            }
+            refused => self.answer(refused).map(|_| ()),
+        }
     }
 
     fn answer(

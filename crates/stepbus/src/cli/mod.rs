@@ -5,6 +5,7 @@ mod dead_letters;
 mod events;
 mod executions;
 mod local;
+mod map_runs;
 mod operating;
 mod replay;
 mod runs;
@@ -76,6 +77,9 @@ enum Command {
     /// List, describe and stop executions; read their history.
     #[command(subcommand)]
     Executions(executions::Executions),
+    /// List and update map runs; what failed in them, grouped or exported.
+    #[command(subcommand)]
+    MapRuns(map_runs::Command),
     /// List runs and show their books.
     #[command(subcommand)]
     Runs(runs::Command),
@@ -110,6 +114,7 @@ impl Cli {
             Command::Events(command) => command.run(&client),
             Command::Workflows(command) => command.run(&client),
             Command::Executions(command) => command.run(&client),
+            Command::MapRuns(command) => command.run(&client),
             Command::Runs(command) => command.run(&client),
             Command::Subscriptions(command) => command.run(&client),
             Command::Destinations(command) => command.run(&client),

@@ -38,3 +38,38 @@ ALTER TABLE messages ADD COLUMN visible INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE messages ADD COLUMN received INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE messages ADD COLUMN first_received INTEGER;
 CREATE INDEX messages_visible ON messages (queue, visible, id);
+-- Map runs: AWS's counters of items and of children, settings that change under way, redrives.
+ALTER TABLE executions ADD COLUMN redrives INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE executions ADD COLUMN redriven INTEGER;
+ALTER TABLE executions ADD COLUMN awaits_redrive INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_runs ADD COLUMN max_concurrency INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_runs ADD COLUMN tolerated_failure_count INTEGER;
+ALTER TABLE map_runs ADD COLUMN tolerated_failure_percentage REAL;
+ALTER TABLE map_runs ADD COLUMN redrives INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_runs ADD COLUMN redriven INTEGER;
+UPDATE map_runs SET
+    max_concurrency = ifnull(json_extract(CAST(spec AS TEXT), '$.max_concurrency'), 0),
+    tolerated_failure_count = json_extract(CAST(spec AS TEXT), '$.tolerated_failure_count'),
+    tolerated_failure_percentage = json_extract(CAST(spec AS TEXT), '$.tolerated_failure_percentage')
+    WHERE json_valid(CAST(spec AS TEXT));
+ALTER TABLE map_counts ADD COLUMN running INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN results_written INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN failures_not_redrivable INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN pending_redrive INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_total INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_running INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_succeeded INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_failed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_timed_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_aborted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_results_written INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_failures_not_redrivable INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_counts ADD COLUMN x_pending_redrive INTEGER NOT NULL DEFAULT 0;
+-- Items without a child are pending, not aborted.
+UPDATE map_counts SET x_total = total, (running, succeeded, failed, timed_out, aborted,
+        x_running, x_succeeded, x_failed, x_timed_out, x_aborted) =
+    (SELECT ifnull(sum(status = 1), 0), ifnull(sum(status = 2), 0), ifnull(sum(status = 3), 0),
+        ifnull(sum(status = 4), 0), ifnull(sum(status = 5), 0), ifnull(sum(status = 1), 0),
+        ifnull(sum(status = 2), 0), ifnull(sum(status = 3), 0), ifnull(sum(status = 4), 0),
+        ifnull(sum(status = 5), 0)
+     FROM executions e WHERE e.map_run = map_counts.map_run AND e.map_run IS NOT NULL);

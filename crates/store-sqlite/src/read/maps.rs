@@ -1,14 +1,23 @@
 use rusqlite::{Connection, Result, Row, params};
 use stepbus_model::{ExecutionId, MapRunId, RunId};
-use stepbus_store::{ExecutionRow, ItemCounts, MapPageRow, MapRunRow, MapRunStatus};
+use stepbus_store::{
+    ExecutionRow, ItemCounts, MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings,
+};
 
 use super::work::{EXECUTION, execution_row};
 use super::{all, bytes, coded, id, maybe_time, one, rows, time};
 use crate::write::int;
 
 const COLUMNS: &str = "SELECT m.id, m.run, m.execution, m.visit, m.status, m.started, m.ended,
-    m.error, m.error_cause, m.spec, c.total, c.succeeded, c.failed, c.timed_out, c.aborted,
-    m.source_version";
+    m.error, m.error_cause, m.spec, m.source_version, m.max_concurrency,
+    m.tolerated_failure_count, m.tolerated_failure_percentage, m.redrives, m.redriven,
+    c.total, c.running, c.succeeded, c.failed, c.timed_out, c.aborted, c.results_written,
+    c.failures_not_redrivable, c.pending_redrive, c.x_total, c.x_running, c.x_succeeded,
+    c.x_failed, c.x_timed_out, c.x_aborted, c.x_results_written, c.x_failures_not_redrivable,
+    c.x_pending_redrive";
+/// Where the counts of the items begin, and those of the children.
+const ITEMS: usize = 16;
+const CHILDREN: usize = 25;
 
 /// Map runs that meet a condition, found as `hint` says.
 fn map_run_query(hint: &str, condition: &str) -> String {
@@ -27,15 +36,62 @@ fn map_run_row(row: &Row<'_>) -> Result<MapRunRow> {
         error: row.get(7)?,
         error_cause: row.get(8)?,
         spec: bytes(row, 9)?,
-        counts: ItemCounts {
-            total: row.get(10)?,
-            succeeded: row.get(11)?,
-            failed: row.get(12)?,
-            timed_out: row.get(13)?,
-            aborted: row.get(14)?,
+        source_version: row.get(10)?,
+        settings: MapSettings {
+            max_concurrency: id(row, 11)?,
+            tolerated_failure_count: row.get::<_, Option<i64>>(12)?.map(i64::cast_unsigned),
+            tolerated_failure_percentage: row.get(13)?,
         },
-        source_version: row.get(15)?,
+        redrives: row.get(14)?,
+        redriven: maybe_time(row, 15)?,
+        counts: MapCounts { items: counts(row, ITEMS)?, executions: counts(row, CHILDREN)? },
     })
+}
+
+fn counts(row: &Row<'_>, from: usize) -> Result<ItemCounts> {
+    Ok(ItemCounts {
+        total: row.get(from)?,
+        running: row.get(from + 1)?,
+        succeeded: row.get(from + 2)?,
+        failed: row.get(from + 3)?,
+        timed_out: row.get(from + 4)?,
+        aborted: row.get(from + 5)?,
+        results_written: row.get(from + 6)?,
+        failures_not_redrivable: row.get(from + 7)?,
+        pending_redrive: row.get(from + 8)?,
+    })
+}
+
+pub(crate) fn map_runs(
+    conn: &Connection,
+    before: Option<MapRunId>,
+    limit: usize,
+) -> Result<Vec<MapRunRow>> {
+    let sql = map_run_query("", "WHERE m.id < ?1 ORDER BY m.id DESC LIMIT ?2");
+    let before = before.map_or(i64::MAX, |id| int(id.0));
+    all(conn, &sql, params![before, rows(limit)], map_run_row)
+}
+
+pub(crate) fn running_children(conn: &Connection, map_run: MapRunId) -> Result<Vec<ExecutionRow>> {
+    let sql = format!(
+        "{EXECUTION} INDEXED BY executions_active
+         WHERE status = 1 AND idle = 0 AND map_run = ?1 ORDER BY id"
+    );
+    all(conn, &sql, [int(map_run.0)], execution_row)
+}
+
+pub(crate) fn unsuccessful_children(
+    conn: &Connection,
+    map_run: MapRunId,
+    after: ExecutionId,
+    limit: usize,
+) -> Result<Vec<ExecutionRow>> {
+    let sql = format!(
+        "{EXECUTION} INDEXED BY executions_item_unsuccessful
+         WHERE status > 2 AND map_run IS NOT NULL AND map_run = ?1 AND id > ?2
+         ORDER BY id LIMIT ?3"
+    );
+    all(conn, &sql, params![int(map_run.0), int(after.0), rows(limit)], execution_row)
 }
 
 pub(crate) fn map_run(conn: &Connection, map_run: MapRunId) -> Result<Option<MapRunRow>> {

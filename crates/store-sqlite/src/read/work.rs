@@ -10,7 +10,7 @@ use crate::write::int;
 
 pub(super) const EXECUTION: &str = "SELECT id, run, workflow, definition, kind, name, cause_kind,
     cause, hops, map_run, item, status, idle, wake, started, ended, recoveries, semantics, error,
-    error_cause, output, items FROM executions";
+    error_cause, output, items, redrives, redriven, awaits_redrive FROM executions";
 
 pub(super) fn execution_row(row: &Row<'_>) -> Result<ExecutionRow> {
     let cause = id(row, 7)?;
@@ -40,6 +40,9 @@ pub(super) fn execution_row(row: &Row<'_>) -> Result<ExecutionRow> {
         error_cause: row.get(19)?,
         output: output.map(bytes::Bytes::from),
         items: row.get(21)?,
+        redrives: row.get(22)?,
+        redriven: maybe_time(row, 23)?,
+        awaits_redrive: row.get(24)?,
     })
 }
 

@@ -161,8 +161,8 @@ damage! {
         => "map-pages-without-gaps";
     a_child_without_map_run:
         "INSERT INTO executions SELECT id + 20000, run, workflow, definition, kind, 'x', cause_kind,
-             cause, hops, 800001, 0, 2, 0, NULL, started, started, 0, 1, NULL, NULL, NULL, 1
-             FROM executions WHERE map_run IS NOT NULL LIMIT 1;
+             cause, hops, 800001, 0, 2, 0, NULL, started, started, 0, 1, NULL, NULL, NULL, 1,
+             0, NULL, 0 FROM executions WHERE map_run IS NOT NULL LIMIT 1;
          UPDATE nodes SET next_id = 1000000"
         => "child-has-map-run";
     a_child_outlives_its_parent:

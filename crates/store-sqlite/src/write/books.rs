@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, Statement, params, params_from_iter};
 use stepbus_model::{ResourceId, Totals};
 use stepbus_store::{Books, StoreError};
 
+use super::maps::counts;
 use super::{Fault, Written, hit, int};
 
 #[derive(Debug)]
@@ -13,7 +14,7 @@ pub(crate) struct BookKeeper<'c> {
     run_totals: Statement<'c>,
     subscription_totals: Statement<'c>,
     workflow_totals: Statement<'c>,
-    items: Statement<'c>,
+    maps: Statement<'c>,
     cursor: Statement<'c>,
     run: Statement<'c>,
 }
@@ -45,9 +46,18 @@ impl<'c> BookKeeper<'c> {
                  succeeded = succeeded + ?3, failed = failed + ?4, timed_out = timed_out + ?5,
                  aborted = aborted + ?6",
             )?,
-            items: conn.prepare(
-                "UPDATE map_counts SET total = total + ?2, succeeded = succeeded + ?3,
-                 failed = failed + ?4, timed_out = timed_out + ?5, aborted = aborted + ?6
+            maps: conn.prepare(
+                "UPDATE map_counts SET total = total + ?2, running = running + ?3,
+                 succeeded = succeeded + ?4,
+                 failed = failed + ?5, timed_out = timed_out + ?6, aborted = aborted + ?7,
+                 results_written = results_written + ?8,
+                 failures_not_redrivable = failures_not_redrivable + ?9,
+                 pending_redrive = pending_redrive + ?10, x_total = x_total + ?11,
+                 x_running = x_running + ?12, x_succeeded = x_succeeded + ?13,
+                 x_failed = x_failed + ?14, x_timed_out = x_timed_out + ?15,
+                 x_aborted = x_aborted + ?16, x_results_written = x_results_written + ?17,
+                 x_failures_not_redrivable = x_failures_not_redrivable + ?18,
+                 x_pending_redrive = x_pending_redrive + ?19
                  WHERE map_run = ?1",
             )?,
             cursor: conn.prepare(
@@ -98,16 +108,8 @@ impl<'c> BookKeeper<'c> {
                 delta.aborted
             ])?;
         }
-        for (&map_run, delta) in &books.items {
-            let values = params![
-                int(map_run.0),
-                delta.total,
-                delta.succeeded,
-                delta.failed,
-                delta.timed_out,
-                delta.aborted
-            ];
-            hit(&mut self.items, values, map_run)?;
+        for (&map_run, delta) in &books.maps {
+            hit(&mut self.maps, params_from_iter(counts(map_run, delta)), map_run)?;
         }
         for (&(subscription, opened), &delta) in &books.cursors {
             let values = params![int(subscription.0), int(opened.0), delta];

@@ -1,8 +1,8 @@
 //! Map runs and their pages.
 
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, Statement, params, params_from_iter};
 use stepbus_model::MapRunId;
-use stepbus_store::{MapPageRow, MapRunEnd, MapRunRow, StoreError};
+use stepbus_store::{MapCounts, MapPageRow, MapRunEnd, MapRunRow, MapSettings, StoreError};
 
 use super::{Written, hit, insert_unique, int};
 
@@ -11,6 +11,7 @@ pub(super) struct Maps<'c> {
     insert_map_run: Statement<'c>,
     insert_counts: Statement<'c>,
     insert_page: Statement<'c>,
+    update: Statement<'c>,
     pin_source: Statement<'c>,
     end_map_run: Statement<'c>,
 }
@@ -20,16 +21,25 @@ impl<'c> Maps<'c> {
         Ok(Maps {
             insert_map_run: conn.prepare(
                 "INSERT INTO map_runs (id, run, execution, visit, status, started, ended, error,
-                 error_cause, spec, source_version)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 error_cause, spec, source_version, max_concurrency, tolerated_failure_count,
+                 tolerated_failure_percentage, redrives, redriven) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+                 ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?,
             insert_counts: conn.prepare(
-                "INSERT INTO map_counts (map_run, total, succeeded, failed, timed_out, aborted)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO map_counts (map_run, total, running, succeeded, failed, timed_out, aborted,
+                 results_written, failures_not_redrivable, pending_redrive, x_total, x_running,
+                 x_succeeded, x_failed, x_timed_out, x_aborted, x_results_written,
+                 x_failures_not_redrivable, x_pending_redrive)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                 ?18, ?19)",
             )?,
             insert_page: conn.prepare(
                 "INSERT INTO map_pages (map_run, page, first_index, count, next_token, items,
                  item_count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?,
+            update: conn.prepare(
+                "UPDATE map_runs SET max_concurrency = ?2, tolerated_failure_count = ?3,
+                 tolerated_failure_percentage = ?4 WHERE id = ?1 AND status = 1",
             )?,
             pin_source: conn
                 .prepare("UPDATE map_runs SET source_version = ?2 WHERE id = ?1 AND status = 1")?,
@@ -52,16 +62,14 @@ impl<'c> Maps<'c> {
             row.error,
             row.error_cause,
             &row.spec[..],
-            row.source_version
+            row.source_version,
+            int(row.settings.max_concurrency),
+            row.settings.tolerated_failure_count.map(int),
+            row.settings.tolerated_failure_percentage,
+            row.redrives,
+            row.redriven.map(|at| at.0)
         ])?;
-        self.insert_counts.execute(params![
-            int(row.id.0),
-            row.counts.total,
-            row.counts.succeeded,
-            row.counts.failed,
-            row.counts.timed_out,
-            row.counts.aborted
-        ])?;
+        self.insert_counts.execute(params_from_iter(counts(row.id, &row.counts)))?;
         Ok(())
     }
 
@@ -82,6 +90,16 @@ impl<'c> Maps<'c> {
         })
     }
 
+    pub(super) fn update(&mut self, id: MapRunId, settings: &MapSettings) -> Written {
+        let values = params![
+            int(id.0),
+            int(settings.max_concurrency),
+            settings.tolerated_failure_count.map(int),
+            settings.tolerated_failure_percentage
+        ];
+        hit(&mut self.update, values, format_args!("the running {id}"))
+    }
+
     pub(super) fn pin_source(&mut self, id: MapRunId, version: &str) -> Written {
         hit(&mut self.pin_source, params![int(id.0), version], format_args!("the running {id}"))
     }
@@ -91,4 +109,30 @@ impl<'c> Maps<'c> {
             params![int(end.id.0), end.status.code(), end.at.0, end.error, end.error_cause];
         hit(&mut self.end_map_run, values, format_args!("the running {}", end.id))
     }
+}
+
+/// A map run's number and its counts, in the order of their columns.
+pub(super) fn counts(map_run: MapRunId, counts: &MapCounts) -> [i64; 19] {
+    let (items, children) = (&counts.items, &counts.executions);
+    [
+        int(map_run.0),
+        items.total,
+        items.running,
+        items.succeeded,
+        items.failed,
+        items.timed_out,
+        items.aborted,
+        items.results_written,
+        items.failures_not_redrivable,
+        items.pending_redrive,
+        children.total,
+        children.running,
+        children.succeeded,
+        children.failed,
+        children.timed_out,
+        children.aborted,
+        children.results_written,
+        children.failures_not_redrivable,
+        children.pending_redrive,
+    ]
 }

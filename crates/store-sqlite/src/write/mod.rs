@@ -100,6 +100,7 @@ impl<'c> Changes<'c> {
             Change::DeleteSnapshot(id) => self.work.delete_snapshot(*id),
             Change::InsertMapRun(row) => self.maps.insert_map_run(row),
             Change::InsertMapPage(row) => self.maps.insert_page(row),
+            Change::UpdateMapRun { id, settings } => self.maps.update(*id, settings),
             Change::PinMapSource { id, version } => self.maps.pin_source(*id, version),
             Change::EndMapRun(end) => self.maps.end_map_run(end),
         }

@@ -5,9 +5,7 @@ use stepbus_model::{DeliveryId, ExecutionId, Outcome, RunId, Totals};
 
 use super::Driver;
 use super::ground::{Ground, SUBSCRIPTION, at, ended, finish};
-use crate::{
-    AuditRow, Batch, ClaimRow, DeliveryRow, ExecutionStatus, ItemCounts, RunRow, StoreError,
-};
+use crate::{AuditRow, Batch, ClaimRow, DeliveryRow, ExecutionStatus, RunRow, StoreError};
 
 pub async fn runs_are_open_while_something_is(driver: &impl Driver) {
     let ground = Ground::on(driver.open().await).await;
@@ -90,7 +88,7 @@ pub async fn what_is_gone_is_told(driver: &impl Driver) {
         Box::new(|batch| batch.wake_execution(execution.id)),
         Box::new(|batch| batch.set_recoveries(execution.id, 1)),
         Box::new(|batch| batch.end_execution(&execution, ended(ExecutionStatus::Failed, 1))),
-        Box::new(|batch| batch.count_items(map_run.id, ItemCounts::default())),
+        Box::new(|batch| batch.count_results_written(map_run.id, 1, 1)),
         // A run that nobody started.
         Box::new(|batch| {
             batch.add_delivery(DeliveryRow { run: RunId(1 << 40), ..delivery.clone() });

@@ -9,8 +9,8 @@ use stepbus_model::{
 
 use crate::{
     Batch, Cause, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind, ExecutionRow,
-    ExecutionStatus, Finish, ItemCounts, MapRunRow, MapRunStatus, MessageRow, Priority, Reception,
-    RunRow, Store, StoreError,
+    ExecutionStatus, Finish, MapCounts, MapRunRow, MapRunStatus, MapSettings, MessageRow, Priority,
+    Reception, RunRow, Store, StoreError,
 };
 
 pub(super) const BUS: ResourceId = ResourceId(900_001);
@@ -131,6 +131,9 @@ impl Ground {
             hops: 1,
             item: None,
             items: 1,
+            redrives: 0,
+            redriven: None,
+            awaits_redrive: false,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,
@@ -153,7 +156,10 @@ impl Ground {
             status: MapRunStatus::Running,
             started: at(4),
             ended: None,
-            counts: ItemCounts::default(),
+            counts: MapCounts::default(),
+            settings: MapSettings::default(),
+            redrives: 0,
+            redriven: None,
             spec: Bytes::from_static(b"{}"),
             source_version: None,
             error: None,

@@ -1,13 +1,13 @@
 //! Map runs, their pages and children.
 
 use bytes::Bytes;
-use stepbus_model::MapRunId;
+use stepbus_model::{ExecutionId, MapRunId};
 
 use super::Driver;
 use super::ground::{Ground, WORKFLOW, after, at, ended};
 use crate::{
-    Batch, ExecutionRow, ExecutionStatus, ItemCounts, MapPageRow, MapRunEnd, MapRunRow,
-    MapRunStatus, StoreError, WorkflowTotals,
+    Batch, ExecutionRow, ExecutionStatus, MapCounts, MapPageRow, MapRunEnd, MapRunRow,
+    MapRunStatus, MapSettings, StoreError, WorkflowTotals,
 };
 
 fn page(map_run: &MapRunRow, page: u64, first_index: u64, count: u32) -> MapPageRow {
@@ -40,7 +40,9 @@ pub async fn map_runs_count_their_items(driver: &impl Driver) {
     let store = &ground.store;
     let (parent, map_run) = map_of_five(&ground).await;
     let counted = |counts| MapRunRow { counts, ..map_run.clone() };
-    let mut counts = ItemCounts { total: 5, ..ItemCounts::default() };
+    let mut counts = MapCounts::default();
+    counts.items.total = 5;
+    counts.executions.total = 5;
     assert_eq!(store.map_run(map_run.id).await.unwrap(), Some(counted(counts)));
     assert_eq!(store.map_page(map_run.id, 1).await.unwrap(), Some(page(&map_run, 1, 3, 2)));
     assert_eq!(store.map_page(map_run.id, 2).await.unwrap(), None);
@@ -56,16 +58,25 @@ pub async fn map_runs_count_their_items(driver: &impl Driver) {
     };
     let mut batch = Batch::new();
     batch.start_execution(runs_on.clone());
-    batch.start_execution(short);
+    batch.start_execution(short.clone());
     ground.commit(batch).await;
-    counts.failed = 1;
+    for counts in [&mut counts.items, &mut counts.executions] {
+        (counts.running, counts.failed) = (1, 1);
+        assert_eq!((counts.pending(), counts.ended()), (3, 1));
+    }
     assert_eq!(store.map_run(map_run.id).await.unwrap(), Some(counted(counts)));
     assert_eq!(store.running_map_runs(MapRunId(0), 9).await.unwrap(), [counted(counts)]);
     ground.sound().await;
 
+    let unsuccessful = store.unsuccessful_children(map_run.id, ExecutionId(0), 9).await.unwrap();
+    assert_eq!(unsuccessful, std::slice::from_ref(&short));
+    assert_eq!(store.unsuccessful_children(map_run.id, short.id, 9).await.unwrap(), []);
+    let running = store.running_children(map_run.id).await.unwrap();
+    assert_eq!(running, std::slice::from_ref(&runs_on));
+
     let mut batch = Batch::new();
     batch.end_execution(&runs_on, ended(ExecutionStatus::Succeeded, 10));
-    batch.count_items(map_run.id, ItemCounts { aborted: 3, ..ItemCounts::default() });
+    batch.count_results_written(map_run.id, 2, 2);
     let end = MapRunEnd {
         id: map_run.id,
         status: MapRunStatus::Failed,
@@ -76,20 +87,22 @@ pub async fn map_runs_count_their_items(driver: &impl Driver) {
     batch.end_map_run(end.clone());
     batch.end_execution(&parent, ended(ExecutionStatus::Failed, 12));
     ground.commit(batch).await;
+    for counts in [&mut counts.items, &mut counts.executions] {
+        (counts.running, counts.succeeded, counts.results_written) = (0, 1, 2);
+    }
     let over = MapRunRow {
         status: end.status,
         ended: Some(end.at),
         error: end.error.clone(),
         error_cause: end.error_cause.clone(),
-        ..counted(ItemCounts { succeeded: 1, aborted: 3, ..counts })
+        ..counted(counts)
     };
-    assert_eq!(over.counts.ended(), 5);
     assert_eq!(store.map_run(map_run.id).await.unwrap(), Some(over.clone()));
-    assert_eq!(store.map_runs_of_run(ground.run).await.unwrap(), [over]);
+    let of_run = store.map_runs_of_run(ground.run).await.unwrap();
+    assert_eq!(of_run, std::slice::from_ref(&over));
+    assert_eq!(store.map_runs(None, 9).await.unwrap(), [over]);
+    assert_eq!(store.map_runs(Some(map_run.id), 9).await.unwrap(), []);
     assert_eq!(store.running_map_runs(MapRunId(0), 9).await.unwrap(), []);
-    let mut batch = Batch::new();
-    batch.end_map_run(end);
-    assert!(matches!(ground.refused(batch).await, StoreError::Gone(_)));
     // Children count as items, not as executions of the workflow.
     let totals = WorkflowTotals { started: 1, failed: 1, ..WorkflowTotals::default() };
     assert_eq!(store.workflow_totals().await.unwrap(), [(WORKFLOW, totals)]);
@@ -119,4 +132,59 @@ pub async fn map_children_are_found_by_index(driver: &impl Driver) {
     let maps = store.running_map_runs(map_run.id, 9).await.unwrap();
     assert_eq!(maps.iter().map(|row| row.id).collect::<Vec<_>>(), [other.id]);
     ground.sound().await;
+}
+
+pub async fn a_batch_counts_as_its_items(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let parent = ground.execution();
+    let map_run = ground.map_run(&parent);
+    let mut batch = Batch::new();
+    batch.start_execution(parent);
+    batch.start_map_run(map_run.clone());
+    batch.add_map_page(MapPageRow { item_count: 7, ..page(&map_run, 0, 0, 2) });
+    let children = [(0, 4), (1, 3)]
+        .map(|(index, items)| ExecutionRow { items, ..ground.child(&map_run, index) });
+    for child in &children {
+        batch.start_execution(child.clone());
+    }
+    batch.end_execution(&children[0], ended(ExecutionStatus::TimedOut, 6));
+    ground.commit(batch).await;
+    let counts = store.map_run(map_run.id).await.unwrap().unwrap().counts;
+    assert_eq!((counts.items.total, counts.items.running, counts.items.timed_out), (7, 3, 4));
+    let children = counts.executions;
+    assert_eq!((children.total, children.running, children.timed_out), (2, 1, 1));
+    ground.sound().await;
+}
+
+pub async fn a_running_map_run_takes_other_settings(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let (_, map_run) = map_of_five(&ground).await;
+    let settings = MapSettings {
+        max_concurrency: 7,
+        tolerated_failure_count: Some(3),
+        tolerated_failure_percentage: Some(2.5),
+    };
+    let mut batch = Batch::new();
+    batch.update_map_run(map_run.id, settings);
+    ground.commit(batch).await;
+    assert_eq!(store.map_run(map_run.id).await.unwrap().unwrap().settings, settings);
+    let mut batch = Batch::new();
+    let end = MapRunEnd {
+        id: map_run.id,
+        status: MapRunStatus::Succeeded,
+        at: at(11),
+        error: None,
+        error_cause: None,
+    };
+    batch.end_map_run(end.clone());
+    ground.commit(batch).await;
+    let mut batch = Batch::new();
+    batch.update_map_run(map_run.id, MapSettings::default());
+    assert!(matches!(ground.refused(batch).await, StoreError::Gone(_)));
+    let mut batch = Batch::new();
+    batch.end_map_run(end);
+    assert!(matches!(ground.refused(batch).await, StoreError::Gone(_)));
+    assert_eq!(store.map_run(map_run.id).await.unwrap().unwrap().settings, settings);
 }

@@ -10,9 +10,9 @@ use stepbus_model::{
 
 use crate::{
     Batch, Cause, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd, ExecutionKind,
-    ExecutionRow, ExecutionStatus, Finish, ItemCounts, JournalRow, LedgerRow, MapPageRow,
-    MapRunEnd, MapRunRow, MapRunStatus, MessageRow, Priority, Reception, Retry, RunRow, Store,
-    StoreError,
+    ExecutionRow, ExecutionStatus, Finish, ItemCounts, JournalRow, LedgerRow, MapCounts,
+    MapPageRow, MapRunEnd, MapRunRow, MapRunStatus, MapSettings, MessageRow, Priority, Reception,
+    Retry, RunRow, Store, StoreError,
 };
 
 /// One move: what kind, and which of the rows there are it concerns. Any two numbers will do.
@@ -333,6 +333,9 @@ impl Script {
             hops: 0,
             item,
             items: 1,
+            redrives: 0,
+            redriven: None,
+            awaits_redrive: false,
             status: ExecutionStatus::Running,
             idle: false,
             wake: None,
@@ -403,19 +406,17 @@ impl Script {
         self.open -= 1;
         if let Some((map_run, _)) = row.item {
             let status = row.status;
-            self.count_item(map_run, status);
+            self.count_item(map_run, |counts| {
+                counts.running -= 1;
+                *counts.column(status) += 1;
+            });
         }
     }
 
-    fn count_item(&mut self, map_run: MapRunId, status: ExecutionStatus) {
+    fn count_item(&mut self, map_run: MapRunId, change: impl Fn(&mut ItemCounts)) {
         let Some(map) = self.maps.get_mut(&map_run) else { return };
-        match status {
-            ExecutionStatus::Running => {}
-            ExecutionStatus::Succeeded => map.counts.succeeded += 1,
-            ExecutionStatus::Failed => map.counts.failed += 1,
-            ExecutionStatus::TimedOut => map.counts.timed_out += 1,
-            ExecutionStatus::Aborted => map.counts.aborted += 1,
-        }
+        change(&mut map.counts.items);
+        change(&mut map.counts.executions);
     }
 
     fn start_map(&mut self, store: &dyn Store, pick: u8, batch: &mut Batch) {
@@ -431,14 +432,18 @@ impl Script {
             status: MapRunStatus::Running,
             started: self.now(),
             ended: None,
-            counts: ItemCounts::default(),
+            counts: MapCounts::default(),
+            settings: MapSettings::default(),
+            redrives: 0,
+            redriven: None,
             spec: Bytes::from_static(b"{}"),
             source_version: None,
             error: None,
             error_cause: None,
         };
         batch.start_map_run(map.clone());
-        map.counts.total = i64::from(pick);
+        map.counts.items.total = i64::from(pick);
+        map.counts.executions.total = i64::from(pick);
         batch.add_map_page(MapPageRow {
             map_run: map.id,
             page: 0,
@@ -456,7 +461,7 @@ impl Script {
         let running: Vec<_> =
             self.maps.values().filter(|map| map.status == MapRunStatus::Running).collect();
         let Some(map) = running.get(usize::from(pick) % running.len().max(1)) else { return };
-        let (id, total, ended) = (map.id, map.counts.total, map.counts.ended());
+        let (id, total, ended) = (map.id, map.counts.items.total, map.counts.items.ended());
         let made = self.executions.values().filter(|row| row.item.is_some_and(|item| item.0 == id));
         let made = made.count() as u64;
         if made.cast_signed() < total {
@@ -464,10 +469,11 @@ impl Script {
             if pick.is_multiple_of(2) {
                 row.status = ExecutionStatus::Succeeded;
                 row.ended = Some(self.now());
-                self.count_item(id, row.status);
             } else {
                 self.open += 1;
             }
+            let status = row.status;
+            self.count_item(id, |counts| *counts.column(status) += 1);
             batch.start_execution(row.clone());
             self.executions.insert(row.id, row);
         } else if ended == total {

@@ -162,7 +162,9 @@ async fn a_stop_ends_the_map_run_too() {
         }
         expect_stopped(&running, id).await;
         let map_run = &running.map_runs(id).await[0];
-        assert_eq!((map_run.status, map_run.counts.aborted), (MapRunStatus::Aborted, 10));
+        let counts = map_run.counts.items;
+        assert_eq!((map_run.status, counts.running), (MapRunStatus::Aborted, 0));
+        assert_eq!(counts.aborted + counts.pending(), 10);
         target.open_gate();
     }
 }

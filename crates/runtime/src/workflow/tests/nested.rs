@@ -98,10 +98,8 @@ async fn expect_aborted(running: &Running, id: ExecutionId) {
     running.expect_sound().await;
     for map_run in running.map_runs(id).await {
         assert_eq!(map_run.status, MapRunStatus::Aborted);
-        assert_eq!((map_run.counts.aborted, map_run.counts.ended()), {
-            let total = map_run.counts.total;
-            (total, total)
-        });
+        let counts = map_run.counts.items;
+        assert_eq!((counts.aborted, counts.running), (counts.ended(), 0));
         for child in running.children(map_run.id).await {
             assert_eq!(child.status, ExecutionStatus::Aborted);
         }

@@ -1,0 +1,390 @@
+//! The window of a map run: as many children at once as it may have, started from the pages in
+//! order. A child that waits for nothing is over as soon as it has begun: many of those share a
+//! commit. The others are driven, each in a task of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde_json::Value;
+use stepbus_asl::map::{self, exceeds_tolerance, tolerance_exceeded};
+use stepbus_asl::{Failure, MapRunOutcome, MapRunSpec, MapSource};
+use stepbus_model::{MapRunId, crash};
+use stepbus_store::{
+    Batch, ExecutionStatus, ItemCounts, MapRunEnd, MapRunRow, MapRunStatus, MapSettings, StoreError,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::child::{self, Family};
+use super::map_run::{Ended, Parent, give_up};
+use super::pages::{Loaded, Pump, Trouble, Unit};
+use super::results;
+use super::roll::{Presence, Roll};
+use crate::engine::Engine;
+
+/// Commits of children that are over which one map run waits for at a time.
+const COMMITS: usize = 4;
+
+/// What others may know and change of a map run at work.
+#[derive(Debug)]
+pub(super) struct Live {
+    settings: watch::Sender<MapSettings>,
+    /// Items and children in flight, whether or not the store knows of them.
+    items: AtomicU64,
+    children: AtomicU64,
+}
+
+impl Live {
+    pub(super) fn change(&self, settings: MapSettings) {
+        self.settings.send_replace(settings);
+    }
+
+    pub(super) fn in_flight(&self) -> (u64, u64) {
+        (self.items.load(Ordering::Relaxed), self.children.load(Ordering::Relaxed))
+    }
+}
+
+/// Takes the map run off the list of those at work, however it ends.
+struct Listed<'a> {
+    engine: &'a Engine,
+    id: MapRunId,
+    live: Arc<Live>,
+}
+
+impl<'a> Listed<'a> {
+    fn new(engine: &'a Engine, row: &MapRunRow) -> Listed<'a> {
+        let live = Arc::new(Live {
+            settings: watch::Sender::new(row.settings),
+            items: AtomicU64::new(0),
+            children: AtomicU64::new(0),
+        });
+        engine.executions.map_runs.lock().insert(row.id, live.clone());
+        Listed { engine, id: row.id, live }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.engine.executions.map_runs.lock().remove(&self.id);
+    }
+}
+
+pub(super) struct MapRun<'a> {
+    engine: &'a Arc<Engine>,
+    row: MapRunRow,
+    family: Arc<Family>,
+    spec: &'a Arc<MapRunSpec>,
+    settings: watch::Receiver<MapSettings>,
+    listed: Listed<'a>,
+    counts: ItemCounts,
+    /// Items of the pages that came.
+    total: u64,
+    pages: mpsc::Receiver<Result<Loaded, Trouble>>,
+    /// What came of the pages and is not started yet.
+    waiting: Loaded,
+    /// All pages have come.
+    all_here: bool,
+    children: JoinSet<Result<Tally, StoreError>>,
+    /// Items of the children in flight.
+    flying: u64,
+    /// Children that are over and not handed over for commit yet.
+    over: Over,
+    commits: FuturesUnordered<BoxFuture<'a, Result<(), StoreError>>>,
+    /// The children at work, with all that works for them.
+    roll: Roll,
+    presence: &'a Arc<Presence>,
+}
+
+#[derive(Default)]
+struct Over {
+    batch: Batch,
+    children: usize,
+}
+
+/// What became of a child, and of how many items.
+struct Tally {
+    status: ExecutionStatus,
+    items: u32,
+}
+
+impl<'a> MapRun<'a> {
+    pub(super) async fn open(
+        engine: &'a Arc<Engine>,
+        id: MapRunId,
+        parent: &Parent,
+        spec: &'a Arc<MapRunSpec>,
+        fresh: bool,
+        presence: &'a Arc<Presence>,
+    ) -> Result<MapRun<'a>, StoreError> {
+        let row = engine.store.map_run(id).await?;
+        let row = row.ok_or_else(|| StoreError::Gone(id.to_string()))?;
+        let processor = parent.program.processor(&spec.state_path);
+        let processor = processor.ok_or_else(|| StoreError::Gone(spec.state_path.clone()))?;
+        let family = Family::new(engine, id, parent, spec, processor);
+        let roll = Roll::default();
+        let pinned = row.source_version.clone();
+        let pump = Pump { engine: engine.clone(), id, spec: spec.clone(), pinned, fresh };
+        let pages = start_pump(pump, roll.sign(Some(presence.clone())));
+        let listed = Listed::new(engine, &row);
+        Ok(MapRun {
+            engine,
+            family: Arc::new(family),
+            spec,
+            settings: listed.live.settings.subscribe(),
+            listed,
+            counts: row.counts.items,
+            total: 0,
+            row,
+            pages,
+            waiting: Loaded::default(),
+            all_here: false,
+            children: JoinSet::new(),
+            flying: 0,
+            over: Over::default(),
+            commits: FuturesUnordered::new(),
+            roll,
+            presence,
+        })
+    }
+
+    fn window(&self) -> usize {
+        let most = self.engine.limits.map_concurrency;
+        match usize::try_from(self.settings.borrow().max_concurrency) {
+            Ok(0) | Err(_) => most,
+            Ok(wanted) => wanted.min(most),
+        }
+    }
+
+    /// Runs the children until all have ended, or too many failed.
+    pub(super) async fn finish(&mut self) -> Result<Ended, StoreError> {
+        loop {
+            let filled = self.fill();
+            self.hand_over();
+            if let Err(failure) = filled {
+                return self.give_up(failure).await;
+            }
+            if self.too_many_failed() {
+                return self.give_up(tolerance_exceeded()).await;
+            }
+            let idle = self.children.is_empty() && self.commits.is_empty();
+            let hungry = !self.all_here && self.waiting.units.is_empty();
+            if self.all_here && idle && self.waiting.units.is_empty() {
+                return self.succeed().await;
+            }
+            let more = !self.waiting.units.is_empty() && self.has_room();
+            tokio::select! {
+                Some(done) = self.commits.next(), if !self.commits.is_empty() => {
+                    done?;
+                    crash::point("map.child_after_commit");
+                }
+                Some(ended) = self.children.join_next(), if !self.children.is_empty() => {
+                    match ended {
+                        Ok(tally) => self.count(&tally?),
+                        Err(panic) => {
+                            let failure = Failure::new("States.Runtime", panic.to_string());
+                            return self.give_up(failure).await;
+                        }
+                    }
+                }
+                page = self.pages.recv(), if hungry => match page {
+                    Some(Ok(loaded)) => {
+                        self.total += loaded.items;
+                        self.waiting = loaded;
+                    }
+                    Some(Err(Trouble::Store(error))) => return Err(error),
+                    Some(Err(Trouble::Failed(failure))) => return self.give_up(failure).await,
+                    None => self.all_here = true,
+                },
+                // It lives as long as the map run is listed.
+                _ = self.settings.changed() => {}
+                () = tokio::task::yield_now(), if more => {}
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.children.len() < self.window() && self.commits.len() < COMMITS
+    }
+
+    /// Starts children while there is room; not too many at a stretch, others work here too.
+    fn fill(&mut self) -> Result<(), Failure> {
+        let window = self.window();
+        let most = self.engine.limits.map_children_per_commit.max(1);
+        while self.children.len() < window && self.commits.len() < COMMITS {
+            if self.over.children >= most || self.too_many_failed() {
+                break;
+            }
+            let Some(unit) = self.waiting.units.pop_front() else { break };
+            self.start(unit)?;
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Lets others know what is in flight.
+    fn show(&self) {
+        let live = &self.listed.live;
+        live.items.store(self.flying, Ordering::Relaxed);
+        live.children.store(self.children.len() as u64, Ordering::Relaxed);
+    }
+
+    fn count(&mut self, tally: &Tally) {
+        self.flying = self.flying.saturating_sub(u64::from(tally.items));
+        *self.counts.column(tally.status) += i64::from(tally.items);
+    }
+
+    fn too_many_failed(&self) -> bool {
+        let failed = u64::try_from(self.counts.unsuccessful()).unwrap_or(0);
+        let counts = map::MapCounts { total: self.total(), failed };
+        let settings = self.settings.borrow();
+        exceeds_tolerance(
+            counts,
+            settings.tolerated_failure_count,
+            settings.tolerated_failure_percentage,
+        )
+    }
+
+    /// How many items there are; while the source is still being read nobody knows, and no share
+    /// of them can be too large.
+    fn total(&self) -> u64 {
+        match &self.spec.source {
+            MapSource::Items(items) => items.as_array().map_or(0, |items| items.len() as u64),
+            MapSource::Reader(_) if self.all_here => self.total,
+            MapSource::Reader(_) => u64::MAX,
+        }
+    }
+
+    fn start(&mut self, unit: Unit) -> Result<(), Failure> {
+        let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
+        if let Some(row) = self.waiting.running.remove(&unit.index) {
+            let (engine, family) = (self.engine.clone(), self.family.clone());
+            let presence = self.roll.sign(Some(self.presence.clone()));
+            self.flying += u64::from(items);
+            self.children.spawn(async move {
+                let status = child::resume(engine, &family, row, presence).await?;
+                Ok(Tally { status, items })
+            });
+            return Ok(());
+        }
+        let begun = self.family.begin(self.engine, unit)?;
+        if begun.is_over() {
+            let status = begun.record(&mut self.over.batch);
+            self.over.children += 1;
+            *self.counts.column(status) += i64::from(items);
+            return Ok(());
+        }
+        let (engine, family) = (self.engine.clone(), self.family.clone());
+        let presence = self.roll.sign(Some(self.presence.clone()));
+        self.flying += u64::from(items);
+        self.children.spawn(async move {
+            let status = child::run(engine, &family, begun, presence).await?;
+            Ok(Tally { status, items })
+        });
+        Ok(())
+    }
+
+    /// Hands over for commit the children that are over.
+    fn hand_over(&mut self) {
+        if self.over.children > 0 {
+            let over = std::mem::take(&mut self.over);
+            crash::point("map.child_before_commit");
+            self.commits.push(self.engine.store.commit(over.batch));
+        }
+    }
+
+    /// The results go where they are to go; their output is the state's.
+    async fn succeed(&mut self) -> Result<Ended, StoreError> {
+        let end = MapRunEnd {
+            id: self.row.id,
+            status: MapRunStatus::Succeeded,
+            at: self.engine.clock.now(),
+            error: None,
+            error_cause: None,
+        };
+        match results(self.engine, self.spec, &self.row, &self.family).await {
+            Ok((results, written)) => {
+                let outcome = MapRunOutcome::Succeeded(Arc::new(results));
+                Ok(Ended { outcome, end, batch: written })
+            }
+            Err(Trouble::Failed(failure)) => Ok(Ended {
+                end: MapRunEnd {
+                    status: MapRunStatus::Failed,
+                    error: failure.error.clone(),
+                    error_cause: failure.cause.clone(),
+                    ..end
+                },
+                outcome: MapRunOutcome::Failed(failure),
+                batch: Batch::new(),
+            }),
+            Err(Trouble::Store(error)) => Err(error),
+        }
+    }
+
+    /// Stops the children and waits until nothing of them is left; those that are over are kept.
+    pub(super) async fn halt(&mut self) {
+        self.pages.close();
+        self.hand_over();
+        self.children.shutdown().await;
+        self.roll.empty().await;
+        while self.commits.next().await.is_some() {}
+        // What they had handed over for commit comes before whatever is read next.
+        let _ = self.engine.store.commit(Batch::new()).await;
+    }
+
+    async fn give_up(&mut self, failure: Failure) -> Result<Ended, StoreError> {
+        self.halt().await;
+        let ended = give_up(self.engine, self.row.id, &failure).await?;
+        if self.spec.result_writer.is_none() {
+            return Ok(ended);
+        }
+        // The writer tells of the children as they are recorded.
+        self.engine.store.commit(ended.batch).await?;
+        let batch = match results(self.engine, self.spec, &self.row, &self.family).await {
+            Ok((_, written)) => written,
+            Err(Trouble::Store(error)) => return Err(error),
+            Err(Trouble::Failed(failure)) => {
+                let id = self.row.id;
+                tracing::warn!(map_run = %id, ?failure, "the results of a failed map run could not be written");
+                Batch::new()
+            }
+        };
+        Ok(Ended { batch, ..ended })
+    }
+}
+
+/// Has the pages made ahead of the children, by a task that somebody waits for.
+fn start_pump(pump: Pump, here: Arc<Presence>) -> mpsc::Receiver<Result<Loaded, Trouble>> {
+    let (to, pages) = mpsc::channel(pump.engine.limits.map_pages_ahead.max(1));
+    tokio::spawn(async move {
+        let _here = here;
+        tokio::select! {
+            () = to.closed() => {}
+            () = pump.run(&to) => {}
+        }
+    });
+    pages
+}
+
+/// What the sink made of the results, and what the books say of it.
+async fn results(
+    engine: &Arc<Engine>,
+    spec: &MapRunSpec,
+    row: &MapRunRow,
+    family: &Family,
+) -> Result<(Value, Batch), Trouble> {
+    let mut sink = results::open(engine, spec, row).await.map_err(Trouble::Failed)?;
+    let told = results::tell(engine, row.id, family, &mut *sink).await?;
+    let output = sink.finish().await.map_err(Trouble::Failed)?;
+    let mut written = Batch::new();
+    if spec.result_writer.is_some() {
+        let before = &row.counts;
+        written.count_results_written(
+            row.id,
+            told.items.results_written - before.items.results_written,
+            told.executions.results_written - before.executions.results_written,
+        );
+    }
+    Ok((output, written))
+}

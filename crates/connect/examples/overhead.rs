@@ -118,6 +118,7 @@ async fn deliver(connect: Connect, requests: usize) {
     for _ in 0..requests {
         let request = DeliveryRequest {
             payload: payload.clone(),
+            items: None,
             params: Default::default(),
             headers: Vec::new(),
             query: Vec::new(),

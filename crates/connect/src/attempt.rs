@@ -15,7 +15,7 @@ use crate::destination::{CompiledAction, Destination};
 use crate::failure::{Made, code_of};
 use crate::gate::{Admission, admit};
 use crate::outcome::{Class, Seen};
-use crate::report::{Failure, Receipt, Report, code};
+use crate::report::{Failure, ItemFailure, Receipt, Report, code};
 use crate::trouble::{Trouble, TroubleKind};
 use crate::upsert;
 
@@ -68,11 +68,14 @@ impl<'a> Attempt<'a> {
             }
             CompiledAction::Upsert(upsert) => upsert::run(&mut self, upsert).await,
         };
+        let end = match end {
+            Ok(answer) => self.items(answer),
+            Err(refused) => Err(refused),
+        };
         match end {
-            Ok(answer) => {
-                let status = answer.status.as_u16();
+            Ok((status, failed)) => {
                 let receipt = Receipt { status, calls: self.calls, took: started.elapsed() };
-                Report::Delivered { remote_id, receipt }
+                Report::Delivered { remote_id, failed, receipt }
             }
             Err(Refused { kind, error, .. }) => match kind {
                 Refusal::Retryable(retry_after) => {
@@ -82,6 +85,29 @@ impl<'a> Attempt<'a> {
                 Refusal::Permanent => Report::Permanent { error, remote_id },
             },
         }
+    }
+
+    /// The status of an answer that is a success, and what of a batch was none.
+    fn items(&self, answer: Answer) -> Result<(u16, Vec<ItemFailure>), Refused> {
+        let status = answer.status.as_u16();
+        let Some(count) = self.request.items else { return Ok((status, Vec::new())) };
+        let seen = Seen::new(&answer, self.env());
+        let found = self.destination.rules.failed_items(&seen, count);
+        let items = match found {
+            Ok(items) => items,
+            Err(problem) => return Err(self.refuse(answer, Refusal::Permanent, &problem)),
+        };
+        let Some((request, took)) = self.last.as_ref().filter(|_| !items.is_empty()) else {
+            return Ok((status, Vec::new()));
+        };
+        let made = self.made(request, *took);
+        let failed = items.into_iter().map(|item| {
+            let note = item.message.as_deref().unwrap_or("the target did not take it");
+            let note = format!("item {} of {count}: {note}", item.index);
+            let error = made.of_answer(&answer, code::ERROR_FROM_TARGET, Some(&note));
+            ItemFailure { index: item.index, permanent: item.permanent, error: Arc::new(error) }
+        });
+        Ok((status, failed.collect()))
     }
 
     /// Makes one call, and once more after logging in again.

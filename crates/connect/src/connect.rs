@@ -50,6 +50,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Clone)]
 pub struct DeliveryRequest {
     pub payload: Payload,
+    /// How many payloads it is an array of, where it is a batch.
+    pub items: Option<usize>,
     /// For placeholders; asked before the payload's fields.
     pub params: BTreeMap<String, String>,
     /// Headers and query parameters of this delivery: they win over the destination's, and the

@@ -37,7 +37,7 @@ pub use objects::{
 };
 pub use payload::Payload;
 pub use rate::{Rate, RateError};
-pub use report::{Exchange, Failure, Receipt, Report, code};
+pub use report::{Exchange, Failure, ItemFailure, Receipt, Report, code};
 pub use secret::{MASK, Secret};
 pub use spec::{
     Action, ApiKey, Auth, Body, CallSpec, ConnectionSpec, DestinationSpec, OAuth, OAuthStyle,

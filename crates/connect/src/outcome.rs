@@ -29,6 +29,7 @@ pub(crate) struct Rules {
     success: Option<Jsonata>,
     retryable: Option<Jsonata>,
     permanent: Option<Jsonata>,
+    items: Option<Jsonata>,
     /// See [`OutcomeRules`]: otherwise the rule is asked about 2xx only.
     success_reads_status: bool,
 }
@@ -69,8 +70,25 @@ impl Rules {
             success: rule(&spec.success, "success"),
             retryable: rule(&spec.retryable, "retryable"),
             permanent: rule(&spec.permanent, "permanent"),
+            items: rule(&spec.items, "items"),
             success_reads_status: spec.success.as_ref().is_some_and(|text| text.contains("status")),
         }
+    }
+
+    /// What of a batch of `count` failed, by its index.
+    pub(crate) fn failed_items(
+        &self,
+        seen: &Seen<'_>,
+        count: usize,
+    ) -> Result<Vec<FailedItem>, String> {
+        let Some(rule) = &self.items else { return Ok(Vec::new()) };
+        let items = match seen.eval(rule)? {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::Array(items)) => items,
+            // JSONata makes a single value of a sequence of one.
+            Some(item) => vec![item],
+        };
+        items.iter().map(|item| failed_item(item, count)).collect()
     }
 
     /// The class, and what is wrong with a rule that could not be evaluated.
@@ -113,6 +131,35 @@ impl Rules {
         };
         (class, broken)
     }
+}
+
+/// A payload that the target says it did not take.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FailedItem {
+    pub(crate) index: usize,
+    pub(crate) permanent: bool,
+    pub(crate) message: Option<String>,
+}
+
+fn failed_item(item: &Value, count: usize) -> Result<FailedItem, String> {
+    let number = item.get("index").unwrap_or(item);
+    // JSONata's numbers are floating.
+    let index = number.as_f64().filter(|index| index.fract() == 0.0 && *index >= 0.0);
+    let index = index.map(|index| index as usize).filter(|index| *index < count);
+    let index = index.ok_or_else(|| {
+        format!("the rule `items` names {number}, which is no place in a batch of {count}")
+    })?;
+    let permanent = match item.get("class").and_then(Value::as_str) {
+        None | Some("retryable") => false,
+        Some("permanent") => true,
+        Some(other) => {
+            return Err(format!(
+                "the rule `items` says `{other}`, which is neither `retryable` nor `permanent`"
+            ));
+        }
+    };
+    let message = item.get("message").and_then(Value::as_str).map(str::to_owned);
+    Ok(FailedItem { index, permanent, message })
 }
 
 /// Without rules. That a login is needed is no more than a supposition: without a token to

@@ -14,26 +14,17 @@ use stepbus_model::Timestamp;
 pub enum Report {
     Delivered {
         remote_id: Option<String>,
+        /// Payloads of a batch that failed although the call did not.
+        failed: Vec<ItemFailure>,
         receipt: Receipt,
     },
     /// The attempt failed and another may succeed, not before `retry_after` if the system said so.
-    Retryable {
-        error: Arc<Failure>,
-        retry_after: Option<Duration>,
-        remote_id: Option<String>,
-    },
+    Retryable { error: Arc<Failure>, retry_after: Option<Duration>, remote_id: Option<String> },
     /// The destination takes nothing until then: it throttles, or its circuit is open. This is no
     /// attempt. `error` says what made it so, perhaps in another delivery.
-    Throttled {
-        until: Timestamp,
-        error: Arc<Failure>,
-        remote_id: Option<String>,
-    },
+    Throttled { until: Timestamp, error: Arc<Failure>, remote_id: Option<String> },
     /// No further attempt will succeed.
-    Permanent {
-        error: Arc<Failure>,
-        remote_id: Option<String>,
-    },
+    Permanent { error: Arc<Failure>, remote_id: Option<String> },
 }
 
 impl Report {
@@ -56,6 +47,15 @@ impl Report {
             | Report::Permanent { error, .. } => Some(error),
         }
     }
+}
+
+/// One payload of a batch that the target did not take.
+#[derive(Debug, Clone)]
+pub struct ItemFailure {
+    /// Its place in the array, from 0.
+    pub index: usize,
+    pub permanent: bool,
+    pub error: Arc<Failure>,
 }
 
 /// What is known of a delivery that succeeded.

@@ -192,6 +192,10 @@ pub struct OutcomeRules {
     pub throttled: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub permanent: Option<String>,
+    /// What of a batch failed although the call did not: places in the array from 0, or objects
+    /// with `index`, `class` (`retryable` by default, or `permanent`) and `message`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<String>,
     /// The credentials are no longer good: log in again and repeat the call at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,

@@ -54,6 +54,10 @@ pub struct Limits {
     pub delivery_backoff_first_ms: u64,
     /// Longest backoff between two attempts of a delivery.
     pub delivery_backoff_cap_ms: u64,
+    /// Payloads of one call of a subscription that batches.
+    pub batch_items: usize,
+    /// Body of such a call, when nothing smaller is set.
+    pub batch_bytes: usize,
     /// Dead letters redriven, purged or made in one commit.
     pub dead_letter_batch: usize,
     /// Body and attributes of a message in a queue. SQS: 1 MiB.
@@ -178,6 +182,8 @@ impl Limits {
         ready_scan: 4_000,
         delivery_backoff_first_ms: 500,
         delivery_backoff_cap_ms: 300_000,
+        batch_items: 1_000,
+        batch_bytes: 1024 * 1024,
         dead_letter_batch: 100,
         message_bytes: 1024 * 1024,
         map_concurrency: 1_000,

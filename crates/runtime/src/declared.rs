@@ -106,6 +106,8 @@ pub struct SubscriptionSpec {
     pub on_dead_letter: OnDeadLetter,
     pub skip_unchanged: bool,
     pub retry: RetrySpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchSpec>,
     /// The name of the dead-letter queue; without one a failed delivery is discarded and counted.
     pub dead_letter: Option<String>,
     pub enabled: bool,
@@ -129,6 +131,7 @@ impl SubscriptionSpec {
             on_dead_letter: OnDeadLetter::Advance,
             skip_unchanged: false,
             retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
+            batch: None,
             dead_letter: None,
             enabled: true,
         }
@@ -244,6 +247,17 @@ pub enum OnDeadLetter {
     Advance,
     /// The key waits until the dead letter is redriven or purged.
     Block,
+}
+
+/// How deliveries go together in one call, for a target that takes arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchSpec {
+    /// Payloads in one call, at most.
+    pub size: usize,
+    /// How long the first one waits for others.
+    pub window_ms: u64,
+    /// Bytes of a call's body; one payload that is larger goes alone.
+    pub max_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -32,8 +32,8 @@ pub use audit::{AuditReport, audit};
 pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscription, Workflow};
 pub use content::Content;
 pub use declared::{
-    BusSpec, Declared, EndpointSpec, InputSpec, LogSpec, OnDeadLetter, Order, Overlap, QueueSpec,
-    RedrivePolicy, RetrySpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
+    BatchSpec, BusSpec, Declared, EndpointSpec, InputSpec, LogSpec, OnDeadLetter, Order, Overlap,
+    QueueSpec, RedrivePolicy, RetrySpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, Latency, Purge, Redrive, RedriveVersion, Selection, Tally,

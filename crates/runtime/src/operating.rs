@@ -158,6 +158,7 @@ impl Engine {
         let id = self.store.next_id();
         let request = DeliveryRequest {
             payload: Payload::from(payload),
+            items: None,
             params: BTreeMap::new(),
             headers: Vec::new(),
             query: Vec::new(),

@@ -142,6 +142,7 @@ pub(crate) fn connect_with(limits: Limits) -> (Connect, Arc<ManualClock>) {
 pub(crate) fn request(payload: Value) -> DeliveryRequest {
     DeliveryRequest {
         payload: Payload::from(&payload),
+        items: None,
         params: Default::default(),
         headers: Vec::new(),
         query: Vec::new(),

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use stepbus_connect::{Failure, Payload, Report, code};
 use stepbus_model::{Outcome, ResourceId, Timestamp, crash};
 use stepbus_store::{Batch, Cause, DeliveryRow, EventRow, Finish, Retry};
+use tokio::sync::OwnedMutexGuard;
 
 use super::dead_letter::{self, Address, Death, TRANSFORM_FAILED, failure};
 use super::durable::{Stopped, commit, read};
 use super::guard::{self, Held};
-use super::policy::{self, Fate, LastFailure};
+use super::policy::{self, Fate, Group, LastFailure};
 use super::queue::Queue;
 use super::task::Task;
 use super::window::Pause;
@@ -32,18 +33,18 @@ const PUT_OFF: Duration = Duration::from_secs(30);
 pub(super) struct Attempt<'a> {
     engine: &'a Arc<Engine>,
     queue: &'a Queue,
-    row: DeliveryRow,
-    event: Arc<EventBody>,
-    subscription: Arc<Subscription>,
+    pub(super) row: DeliveryRow,
+    pub(super) event: Arc<EventBody>,
+    pub(super) subscription: Arc<Subscription>,
 }
 
 /// What is to be sent, or why it need not be.
-struct Packed {
-    payload: Payload,
+pub(super) struct Packed {
+    pub(super) payload: Payload,
     parameters: Filled,
     /// Of the payload, where the subscription skips what is unchanged.
-    hash: Option<String>,
-    version: Option<String>,
+    pub(super) hash: Option<String>,
+    pub(super) version: Option<String>,
 }
 
 /// Sends a delivery and commits what became of it.
@@ -57,14 +58,7 @@ pub(super) async fn deliver(
         return Ok(());
     }
     let Some(attempt) = Attempt::open(engine, queue, task).await? else { return Ok(()) };
-    let target = &attempt.subscription.target;
-    if target.destination().is_some_and(|id| engine.holds.is_paused(id)) {
-        return attempt.put_off().await;
-    }
-    match target {
-        Target::Inside(inside) => attempt.place(inside).await,
-        Target::Outside(target) => attempt.send(&**target).await,
-    }
+    attempt.deliver().await
 }
 
 /// The delivery's event. It is never gone before its deliveries; were it, they end as having none.
@@ -128,7 +122,7 @@ pub(super) async fn panicked(
     let attempt = Attempt { engine, queue, row: task.row, event, subscription };
     let error = Arc::new(failure("INTERNAL_ERROR", "a fault inside stepbus; its log says more"));
     let report = Report::Retryable { error, retry_after: None, remote_id: None };
-    attempt.conclude(report, None).await
+    attempt.conclude(report, None, None).await
 }
 
 async fn give_up_unusable(
@@ -170,8 +164,19 @@ async fn close(
 }
 
 impl<'a> Attempt<'a> {
+    pub(super) async fn deliver(&self) -> Result<(), Stopped> {
+        let target = &self.subscription.target;
+        if target.destination().is_some_and(|id| self.engine.holds.is_paused(id)) {
+            return self.put_off().await;
+        }
+        match target {
+            Target::Inside(inside) => self.place(inside).await,
+            Target::Outside(target) => self.send(&**target).await,
+        }
+    }
+
     /// Gathers what is needed. None: it is not its turn, or it met its end here.
-    async fn open(
+    pub(super) async fn open(
         engine: &'a Arc<Engine>,
         queue: &'a Queue,
         task: Task,
@@ -269,7 +274,7 @@ impl<'a> Attempt<'a> {
         };
         if let Some(held) = &mut held {
             if let Some(outcome) = needless(&packed, held) {
-                return self.end(outcome, self.row.attempts, None).await;
+                return self.needless(outcome).await;
             }
             // From here on nobody knows what the target holds, until it says so.
             held.known.hash = None;
@@ -284,6 +289,7 @@ impl<'a> Attempt<'a> {
             subscription: self.subscription.clone(),
             event: self.event.clone(),
             payload: packed.payload,
+            items: None,
             parameters: packed.parameters,
             idempotency_key: self.idempotency_key(),
             remote_id: held.as_ref().and_then(|held| held.known.remote_id.clone()),
@@ -298,26 +304,53 @@ impl<'a> Attempt<'a> {
                 held.known.version = packed.version.or(held.known.version.take());
             }
         }
-        self.conclude(report, held.as_ref()).await
+        self.conclude(report, held.as_ref(), None).await
     }
 
-    /// Takes the key in hand, where what is kept of it matters.
-    async fn hold(&self, target: &dyn Outside) -> Result<Option<Held>, Stopped> {
-        let Some(key) = &self.row.key else { return Ok(None) };
+    /// The key and whose it is, where what is kept of it matters.
+    fn kept(&self, target: &dyn Outside) -> Option<(ResourceId, &str)> {
+        let key = self.row.key.as_deref()?;
         let spec = &self.subscription.spec;
         let scope = target.scope().unwrap_or(self.row.subscription);
         let deliveries = &self.engine.deliveries;
         let kept = target.keeps_remote_id() || spec.skip_unchanged || spec.version.is_some();
         // Another subscription may compare with what this one is about to overwrite.
-        if !kept && !deliveries.is_compared(scope) {
-            return Ok(None);
-        }
-        let lock = deliveries.locks.hold(scope, key).await;
-        let stored = read(|| self.engine.store.key(scope, key)).await?;
-        Ok(Some(Held::new(scope, key, stored, lock)))
+        (kept || deliveries.is_compared(scope)).then_some((scope, key))
     }
 
-    fn pack(&self) -> Result<Packed, String> {
+    /// Takes the key in hand.
+    async fn hold(&self, target: &dyn Outside) -> Result<Option<Held>, Stopped> {
+        let Some((scope, key)) = self.kept(target) else { return Ok(None) };
+        let lock = self.engine.deliveries.locks.hold(scope, key).await;
+        let stored = read(|| self.engine.store.key(scope, key)).await?;
+        Ok(Some(Held::new(scope, key, stored, Some(lock))))
+    }
+
+    /// Locks the keys of these all at once; for the one target that all of them have.
+    pub(super) async fn lock_all(
+        &self,
+        target: &dyn Outside,
+        all: &[Attempt<'_>],
+    ) -> Vec<OwnedMutexGuard<()>> {
+        let keys: Vec<(ResourceId, &str)> =
+            all.iter().filter_map(|attempt| attempt.kept(target)).collect();
+        let Some((scope, _)) = keys.first() else { return Vec::new() };
+        let locks = &self.engine.deliveries.locks;
+        locks.hold_all(*scope, keys.iter().map(|(_, key)| *key)).await
+    }
+
+    /// What is known of the key, which is locked already.
+    pub(super) async fn known(&self, target: &dyn Outside) -> Result<Option<Held>, Stopped> {
+        let Some((scope, key)) = self.kept(target) else { return Ok(None) };
+        let stored = read(|| self.engine.store.key(scope, key)).await?;
+        Ok(Some(Held::new(scope, key, stored, None)))
+    }
+
+    pub(super) async fn needless(&self, outcome: Outcome) -> Result<(), Stopped> {
+        self.end(outcome, self.row.attempts, None).await
+    }
+
+    pub(super) fn pack(&self) -> Result<Packed, String> {
         let (subscription, event) = (&self.subscription, &self.event);
         let version = subscription.stale_version(event);
         let version = version.map_err(|error| format!("the version failed: {error}"))?;
@@ -349,7 +382,13 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    async fn conclude(&self, report: Report, held: Option<&Held>) -> Result<(), Stopped> {
+    /// Commits what the attempt led to; `group` is with whom it was sent and stays.
+    pub(super) async fn conclude(
+        &self,
+        report: Report,
+        held: Option<&Held>,
+        group: Option<&Group>,
+    ) -> Result<(), Stopped> {
         let row = &self.row;
         let attempts = row.attempts + 1;
         if !matches!(report, Report::Throttled { .. }) {
@@ -361,8 +400,11 @@ impl<'a> Attempt<'a> {
             Report::Retryable { error, retry_after, .. } => {
                 let now = self.engine.clock.now();
                 let (limits, retry) = (&self.engine.limits, &self.subscription.spec.retry);
-                match policy::after_failure(limits, retry, row, attempts, now, retry_after) {
-                    Fate::Retry(due) => self.retry(&error, attempts, due, held).await,
+                match policy::after_failure(limits, retry, row, attempts, now, retry_after, group) {
+                    Fate::Retry(due) => {
+                        let failure = LastFailure::write_of(Some(now), &error, group);
+                        self.retry(failure, attempts, due, held).await
+                    }
                     Fate::Exhausted(what) => self.die(&error, Some(what), attempts, held).await,
                 }
             }
@@ -374,7 +416,9 @@ impl<'a> Attempt<'a> {
                 }
                 let subscription = Some(self.subscription.clone());
                 let share = self.engine.share(row.run);
-                let task = Task::new(row.clone(), Some(self.event.clone()), subscription, share);
+                let event = Some(self.event.clone());
+                let mut task = Task::new(row.clone(), event, subscription, share);
+                task.group = group.cloned().map(Arc::new);
                 self.queue.pause(self.engine, task, Pause { until, error });
                 Ok(())
             }
@@ -397,7 +441,7 @@ impl<'a> Attempt<'a> {
 
     async fn retry(
         &self,
-        error: &Failure,
+        failure: String,
         attempts: u32,
         due: Timestamp,
         held: Option<&Held>,
@@ -412,7 +456,7 @@ impl<'a> Attempt<'a> {
             attempts,
             first_tried: row.first_tried.filter(|_| row.attempts > 0).unwrap_or(now),
             due,
-            failure: LastFailure::write(Some(now), error),
+            failure,
         });
         if let Some(change) = held.and_then(Held::change) {
             batch.put_key(change);
@@ -422,7 +466,7 @@ impl<'a> Attempt<'a> {
         self.queue.parked(self.engine, row, due).await
     }
 
-    async fn transform_failed(&self, message: &str) -> Result<(), Stopped> {
+    pub(super) async fn transform_failed(&self, message: &str) -> Result<(), Stopped> {
         let error = failure(TRANSFORM_FAILED, message);
         self.die(&error, None, self.row.attempts, None).await
     }
@@ -464,7 +508,7 @@ impl<'a> Attempt<'a> {
 }
 
 /// Why it need not be sent: the target holds the same already, or something newer.
-fn needless(packed: &Packed, held: &Held) -> Option<Outcome> {
+pub(super) fn needless(packed: &Packed, held: &Held) -> Option<Outcome> {
     if let (Some(version), Some(last)) = (&packed.version, &held.known.version)
         && guard::older(version, last)
     {

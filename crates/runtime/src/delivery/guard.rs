@@ -1,6 +1,6 @@
 //! What was last delivered for a key, and who may touch it: one delivery at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -27,9 +27,27 @@ type Scope = Vec<Arc<tokio::sync::Mutex<()>>>;
 impl Locks {
     pub(super) async fn hold(&self, scope: ResourceId, key: &str) -> OwnedMutexGuard<()> {
         let locks = self.0.lock().entry(scope).or_insert_with(new_scope).clone();
-        let index = lane(key).unsigned_abs() as usize % locks.len();
-        locks[index].clone().lock_owned().await
+        locks[place(key)].clone().lock_owned().await
     }
+
+    /// The locks of several keys, in an order that is everybody's.
+    pub(super) async fn hold_all<'k>(
+        &self,
+        scope: ResourceId,
+        keys: impl IntoIterator<Item = &'k str>,
+    ) -> Vec<OwnedMutexGuard<()>> {
+        let places: BTreeSet<usize> = keys.into_iter().map(place).collect();
+        let locks = self.0.lock().entry(scope).or_insert_with(new_scope).clone();
+        let mut held = Vec::with_capacity(places.len());
+        for place in places {
+            held.push(locks[place].clone().lock_owned().await);
+        }
+        held
+    }
+}
+
+fn place(key: &str) -> usize {
+    lane(key).unsigned_abs() as usize % LOCKS
 }
 
 fn new_scope() -> Arc<Scope> {
@@ -42,7 +60,8 @@ pub(super) struct Held {
     pub(super) known: KeyRow,
     /// As it stands in the store, or none.
     pub(super) stored: Option<KeyRow>,
-    _lock: OwnedMutexGuard<()>,
+    /// None where whoever has it in hand holds the locks of several.
+    _lock: Option<OwnedMutexGuard<()>>,
 }
 
 impl Held {
@@ -50,7 +69,7 @@ impl Held {
         scope: ResourceId,
         key: &str,
         stored: Option<KeyRow>,
-        lock: OwnedMutexGuard<()>,
+        lock: Option<OwnedMutexGuard<()>>,
     ) -> Self {
         let known = stored.clone().unwrap_or_else(|| KeyRow {
             scope,

@@ -4,6 +4,8 @@
 //! store holds all that is pending; memory holds a bounded [window](window) of it.
 
 mod attempt;
+mod batch;
+mod collect;
 mod dead_letter;
 pub(crate) mod durable;
 mod guard;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use stepbus_connect::{Exchange, Failure};
-use stepbus_model::{DeliveryId, Limits, Timestamp};
+use stepbus_model::{Limits, Timestamp};
 use stepbus_store::DeliveryRow;
 
 use crate::declared::RetrySpec;
@@ -33,6 +33,7 @@ pub(super) fn after_failure(
     attempts: u32,
     now: Timestamp,
     retry_after: Option<Duration>,
+    together: Option<&Group>,
 ) -> Fate {
     let too_old = row.created.plus(Duration::from_secs(retry.max_age_seconds));
     if attempts > retry.max_attempts.min(limits.delivery_attempts) {
@@ -42,14 +43,19 @@ pub(super) fn after_failure(
         return Fate::Exhausted(AGE);
     }
     let asked = now.plus(retry_after.unwrap_or_default());
-    let due = now.plus(backoff(limits, row.id, attempts)).max(asked);
+    // Those that stay together are due together.
+    let pause = match together {
+        Some(group) => backoff(limits, &group.id, group.attempts + 1),
+        None => backoff(limits, &row.id.to_string(), attempts),
+    };
+    let due = now.plus(pause).max(asked);
     // The last attempt is made when the time is over, not up to a whole backoff later.
     Fate::Retry(due.min(too_old.max(asked)))
 }
 
 /// Exponential with full jitter: anything from nothing to the whole step, the same for the same
 /// attempt of the same delivery.
-fn backoff(limits: &Limits, id: DeliveryId, attempts: u32) -> Duration {
+fn backoff(limits: &Limits, id: &str, attempts: u32) -> Duration {
     let doublings = attempts.saturating_sub(1).min(32);
     let step = limits
         .delivery_backoff_first_ms
@@ -61,11 +67,25 @@ fn backoff(limits: &Limits, id: DeliveryId, attempts: u32) -> Duration {
     Duration::from_millis(chance % (step + 1))
 }
 
+/// Deliveries that were sent in one call and are to be sent in one call again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Group {
+    /// The call's Idempotency-Key.
+    pub(super) id: String,
+    pub(super) size: usize,
+    /// Of the one that was tried most often, before this call.
+    #[serde(skip)]
+    pub(super) attempts: u32,
+}
+
 /// How the last attempt failed, as a live delivery keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LastFailure {
     /// None when it was not tried: it waits for another one.
     pub(super) at: Option<Timestamp>,
+    /// With whom it is to be tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) batch: Option<Group>,
     #[serde(flatten)]
     pub(super) failure: Failure,
 }
@@ -76,6 +96,14 @@ impl LastFailure {
     }
 
     pub(super) fn write(at: Option<Timestamp>, failure: &Failure) -> String {
+        LastFailure::write_of(at, failure, None)
+    }
+
+    pub(super) fn write_of(
+        at: Option<Timestamp>,
+        failure: &Failure,
+        batch: Option<&Group>,
+    ) -> String {
         let exchange = failure.exchange.as_deref().map(|exchange| {
             Box::new(Exchange {
                 request_body: shortened(&exchange.request_body),
@@ -84,7 +112,8 @@ impl LastFailure {
             })
         });
         let failure = Failure { exchange, ..failure.clone() };
-        serde_json::to_string(&LastFailure { at, failure }).unwrap_or_default()
+        serde_json::to_string(&LastFailure { at, batch: batch.cloned(), failure })
+            .unwrap_or_default()
     }
 }
 
@@ -94,7 +123,7 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use stepbus_model::{EventId, ResourceId, RunId};
+    use stepbus_model::{DeliveryId, EventId, ResourceId, RunId};
 
     use super::*;
 
@@ -126,7 +155,8 @@ mod tests {
     #[test]
     fn ends_when_attempts_or_time_are_used_up() {
         let check = |attempts: u32, now: i64, expected: Option<&str>| {
-            let fate = after_failure(&LIMITS, &RETRY, &row(1), attempts, Timestamp(now), None);
+            let fate =
+                after_failure(&LIMITS, &RETRY, &row(1), attempts, Timestamp(now), None, None);
             let ended = match fate {
                 Fate::Exhausted(what) => Some(what),
                 Fate::Retry(_) => None,
@@ -144,13 +174,14 @@ mod tests {
     #[test]
     fn backs_off_over_the_whole_step_and_no_further() {
         for (attempts, step) in [(1, 1_000), (2, 2_000), (4, 8_000), (20, 60_000)] {
-            let waits: Vec<Duration> =
-                (0..200).map(|id| backoff(&LIMITS, DeliveryId(id), attempts)).collect();
+            let waits: Vec<Duration> = (0..200)
+                .map(|id| backoff(&LIMITS, &DeliveryId(id).to_string(), attempts))
+                .collect();
             let step = Duration::from_millis(step);
             assert!(waits.iter().all(|wait| *wait <= step));
             assert!(waits.iter().any(|wait| *wait < step / 5));
             assert!(waits.iter().any(|wait| *wait > step * 4 / 5));
-            assert_eq!(waits[7], backoff(&LIMITS, DeliveryId(7), attempts));
+            assert_eq!(waits[7], backoff(&LIMITS, &DeliveryId(7).to_string(), attempts));
         }
     }
 
@@ -158,7 +189,7 @@ mod tests {
     fn a_retry_is_not_before_what_was_asked_nor_long_after_the_end() {
         let check = |now: i64, asked: Option<u64>, least: i64, most: i64| {
             let asked = asked.map(Duration::from_secs);
-            match after_failure(&LIMITS, &RETRY, &row(1), 1, Timestamp(now), asked) {
+            match after_failure(&LIMITS, &RETRY, &row(1), 1, Timestamp(now), asked, None) {
                 Fate::Retry(due) => assert!((least..=most).contains(&due.0), "{due}"),
                 fate => panic!("{fate:?}"),
             }

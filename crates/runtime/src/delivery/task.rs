@@ -6,8 +6,9 @@ use std::time::Duration;
 use stepbus_model::{Share, Timestamp};
 use stepbus_store::DeliveryRow;
 
-use super::dead_letter::last_tried;
+use super::policy::{Group, LastFailure};
 use crate::catalogue::Subscription;
+use crate::declared::BatchSpec;
 use crate::event::EventBody;
 
 #[derive(Debug)]
@@ -22,7 +23,14 @@ pub(super) struct Task {
     /// It is known to be the head of its lane.
     pub(super) verified: bool,
     last_tried: Option<Timestamp>,
+    /// With whom it was sent, and is to be sent again.
+    pub(super) group: Option<Arc<Group>>,
 }
+
+/// What deliveries of one batch have in common: the version they are sent by, and the batch they
+/// were in before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kind(u32, Option<Arc<Group>>);
 
 impl Task {
     pub(super) fn new(
@@ -31,8 +39,10 @@ impl Task {
         subscription: Option<Arc<Subscription>>,
         share: Share,
     ) -> Self {
-        let last_tried = last_tried(&row);
-        Task { row, event, subscription, share, verified: true, last_tried }
+        let last = row.failure.as_deref().and_then(LastFailure::read);
+        let last_tried = last.as_ref().and_then(|last| last.at);
+        let group = last.and_then(|last| last.batch).map(Arc::new);
+        Task { row, event, subscription, share, verified: true, last_tried, group }
     }
 
     /// The same delivery once more, without its event.
@@ -41,8 +51,18 @@ impl Task {
             row: self.row.clone(),
             event: None,
             subscription: self.subscription.clone(),
+            group: self.group.clone(),
             ..*self
         }
+    }
+
+    /// How it goes together with others, when it does.
+    pub(super) fn batch(&self) -> Option<&BatchSpec> {
+        self.subscription.as_ref()?.spec.batch.as_ref()
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        Kind(self.row.version, self.group.clone())
     }
 
     pub(super) fn event_bytes(&self) -> usize {

@@ -12,8 +12,9 @@ use stepbus_connect::{Failure, code};
 use stepbus_model::{DeliveryId, Fair, Limits, Timestamp};
 use stepbus_store::DeliveryRow;
 
+use super::collect::Candidates;
 use super::lanes::{Lanes, Wake};
-use super::task::Task;
+use super::task::{Kind, Task};
 
 #[derive(Debug)]
 pub(super) struct Window {
@@ -37,6 +38,10 @@ pub(super) struct Window {
     /// Left memory while a page was being read, which may still show them as ready.
     settled: HashSet<DeliveryId>,
     pause: Option<Pause>,
+    /// Some of `ready` go together with others.
+    batches: bool,
+    /// Since when each kind of batch is being collected.
+    collecting: Vec<(Kind, Timestamp)>,
     /// An operator holds the subscription or its destination up: nothing is begun.
     held: bool,
     /// Deliveries in workers' hands.
@@ -61,6 +66,8 @@ impl Pause {
 #[derive(Debug)]
 pub(super) enum Step {
     Deliver(Box<Task>),
+    /// Send these in one call.
+    Batch(Vec<Task>),
     /// Look what became of a delivery whose alarm rang.
     Wake(DeliveryId),
     /// Read the next page, of so many rows, after that delivery.
@@ -96,6 +103,8 @@ impl Window {
             reading: false,
             settled: HashSet::new(),
             pause: None,
+            batches: false,
+            collecting: Vec::new(),
             held: false,
             in_hand: 0,
         }
@@ -181,6 +190,7 @@ impl Window {
     }
 
     fn push(&mut self, mut task: Task) {
+        self.batches |= task.batch().is_some();
         self.known.insert(task.row.id);
         let bytes = task.event_bytes();
         if self.bytes + bytes > self.bytes_limit {
@@ -224,6 +234,9 @@ impl Window {
             return self.next_in_pause(now, started, pause);
         }
         self.pause = None;
+        if self.batches {
+            return self.next_batch(now);
+        }
         match self.ready.pop() {
             Some(task) => {
                 self.bytes = self.bytes.saturating_sub(task.event_bytes());
@@ -232,6 +245,67 @@ impl Window {
             }
             None => Step::Wait(None),
         }
+    }
+
+    /// A batch that is full or has waited long enough; or one that goes alone, made for a version
+    /// that does not batch.
+    fn next_batch(&mut self, now: Timestamp) -> Step {
+        let mut kinds: Vec<(Kind, Candidates)> = Vec::new();
+        let mut single = None;
+        for task in self.ready.iter() {
+            let Some(spec) = task.batch() else {
+                single = Some(task.row.id);
+                continue;
+            };
+            let kind = task.kind();
+            let found = kinds.iter_mut().find(|(known, _)| *known == kind);
+            let candidates = match found {
+                Some((_, candidates)) => candidates,
+                None => {
+                    kinds.push((kind, Candidates::new(spec, task.group.as_deref())));
+                    let Some((_, candidates)) = kinds.last_mut() else { continue };
+                    candidates
+                }
+            };
+            candidates.add(task);
+        }
+        self.batches = !kinds.is_empty();
+        self.collecting.retain(|(kind, _)| kinds.iter().any(|(known, _)| known == kind));
+        let mut soonest: Option<Timestamp> = None;
+        let mut wanted: Option<(Kind, HashSet<DeliveryId>)> = None;
+        for (kind, candidates) in kinds {
+            let since = self.collecting.iter().find(|(known, _)| *known == kind);
+            let since = since.map(|(_, since)| *since).unwrap_or_else(|| {
+                self.collecting.push((kind.clone(), now));
+                now
+            });
+            let until = since.plus(candidates.patience);
+            let size = candidates.size;
+            let ids = candidates.first();
+            if ids.len() >= size || until <= now {
+                wanted = Some((kind, ids));
+                break;
+            }
+            soonest = Some(soonest.map_or(until, |soonest| soonest.min(until)));
+        }
+        let (ids, step): (HashSet<DeliveryId>, fn(Vec<Task>) -> Option<Step>) =
+            match (wanted, single) {
+                (Some((kind, ids)), _) => {
+                    self.collecting.retain(|(known, _)| *known != kind);
+                    (ids, |tasks| Some(Step::Batch(tasks)))
+                }
+                (None, Some(id)) => {
+                    ([id].into(), |tasks| Some(Step::Deliver(Box::new(tasks.into_iter().next()?))))
+                }
+                (None, None) => return Step::Wait(soonest),
+            };
+        let mut tasks = self.ready.extract(ids.len(), |task| ids.contains(&task.row.id));
+        tasks.sort_unstable_by_key(|task| task.row.id);
+        for task in &tasks {
+            self.bytes = self.bytes.saturating_sub(task.event_bytes());
+        }
+        self.in_hand += tasks.len();
+        step(tasks).unwrap_or(Step::Wait(soonest))
     }
 
     /// Nothing is sent, but what is too old ends now: a pause must not keep thousands alive.
@@ -307,6 +381,7 @@ impl Window {
     }
 
     pub(super) fn put_back(&mut self, task: Task) {
+        self.batches |= task.batch().is_some();
         self.bytes += task.event_bytes();
         self.ready.push_front(task.share, task);
     }
@@ -410,6 +485,7 @@ mod tests {
     fn step(window: &mut Window) -> String {
         match window.next(Timestamp(0), Timestamp(0)) {
             Step::Deliver(task) => format!("send {}", task.row.id.0),
+            Step::Batch(tasks) => format!("batch {}", tasks.len()),
             Step::Wake(id) => format!("wake {}", id.0),
             Step::Read(after, _) => format!("read {}", after.0),
             Step::Expire(tasks, _) => format!("expire {}", tasks.len()),

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::attempt;
+use super::batch;
 use super::durable::Stopped;
 use super::queue::Queue;
+use super::task::Task;
 use super::window::Step;
 use crate::engine::Engine;
 
@@ -45,6 +47,19 @@ async fn work(engine: &Arc<Engine>, queue: &Queue) -> Result<(), Stopped> {
                 match delivered.catch_unwind().await {
                     Ok(delivered) => delivered?,
                     Err(_) => attempt::panicked(engine, queue, spare).await?,
+                }
+            }
+            Step::Batch(tasks) => {
+                let spare: Vec<_> = tasks.iter().map(Task::again).collect();
+                let _in_hand: Vec<_> = spare.iter().map(|_| InHand(queue)).collect();
+                let delivered = AssertUnwindSafe(batch::deliver(engine, queue, tasks));
+                match delivered.catch_unwind().await {
+                    Ok(delivered) => delivered?,
+                    Err(_) => {
+                        for task in spare {
+                            attempt::panicked(engine, queue, task).await?;
+                        }
+                    }
                 }
             }
             Step::Read(after, limit) => queue.refill(engine, after, limit).await?,

@@ -39,6 +39,7 @@ impl Outside for Destination {
     fn send<'a>(&'a self, engine: &'a Engine, parcel: Parcel) -> BoxFuture<'a, Report> {
         let request = DeliveryRequest {
             payload: parcel.payload,
+            items: parcel.items,
             params: parcel.parameters.path,
             headers: parcel.parameters.headers,
             query: parcel.parameters.query,

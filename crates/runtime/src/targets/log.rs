@@ -87,7 +87,7 @@ async fn write(spec: &LogSpec, engine: &Engine, parcel: Parcel) -> Report {
         }
     }
     let receipt = Receipt { status: 0, calls: 1, took: started.elapsed() };
-    Report::Delivered { remote_id: None, receipt }
+    Report::Delivered { remote_id: None, failed: Vec::new(), receipt }
 }
 
 fn line_subscription(parcel: &Parcel) -> &str {

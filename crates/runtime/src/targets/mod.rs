@@ -59,6 +59,8 @@ pub(crate) struct Parcel {
     pub(crate) subscription: Arc<Subscription>,
     pub(crate) event: Arc<EventBody>,
     pub(crate) payload: Payload,
+    /// How many payloads, where it is an array of them.
+    pub(crate) items: Option<usize>,
     pub(crate) parameters: Filled,
     /// The same for every attempt with the same payload.
     pub(crate) idempotency_key: String,

@@ -222,6 +222,12 @@ static OUTCOME: Object = object(&[
         Shape::Expression(RESPONSE),
     ),
     optional("permanent", "True of one that no retry will change.", Shape::Expression(RESPONSE)),
+    optional(
+        "items",
+        "What of a batch failed although the call did not: places from 0, or objects with `index`, \
+         `class` (retryable, permanent) and `message`.",
+        Shape::Expression(RESPONSE),
+    ),
     optional("login", "True of one that asks to log in again.", Shape::Expression(RESPONSE)),
 ]);
 
@@ -329,6 +335,11 @@ static SUBSCRIPTION: Object = object(&[
     ),
     optional("retry", "How long and how often a delivery is tried.", Shape::Object(&RETRY)),
     optional(
+        "batch",
+        "Several deliveries go in one call, whose body is an array; for a destination.",
+        Shape::Object(&BATCH),
+    ),
+    optional(
         "dead_letter",
         "The queue for what could not be delivered; without one it is discarded.",
         Shape::Text(&NAME),
@@ -381,6 +392,16 @@ static INPUT_TRANSFORMER: Object = object(&[
         "InputTemplate: an object, or quoted lines, in which `<name>` stands for a value.",
         Shape::Plain("'{\"sku\": <sku>}'"),
     ),
+]);
+
+static BATCH: Object = object(&[
+    required("size", "Payloads in one call, at most.", Shape::Count(1, 1_000)),
+    optional(
+        "window",
+        "How long the first one waits for others; 1s by default.",
+        Shape::Text(&SPAN),
+    ),
+    optional("max_bytes", "Bytes of a call's body, at most; 1MiB by default.", Shape::Size),
 ]);
 
 static RETRY: Object = object(&[

@@ -1,9 +1,13 @@
 //! Subscriptions.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use stepbus_document::{Document, Position, join};
 use stepbus_pattern::Pattern;
-use stepbus_runtime::{LogSpec, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec};
+use stepbus_runtime::{
+    BatchSpec, LogSpec, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
+};
 
 use super::problem::Source;
 use super::{Reader, expression, format, layout};
@@ -11,6 +15,8 @@ use super::{Reader, expression, format, layout};
 /// Size at which a log file is put aside, and how many of those are kept, when nothing is said.
 const LOG_BYTES: u64 = 64 * 1024 * 1024;
 const LOG_FILES: u32 = 5;
+
+const BATCH_WINDOW: Duration = Duration::from_secs(1);
 
 impl Reader<'_> {
     pub(super) fn subscriptions(&mut self) -> Vec<SubscriptionSpec> {
@@ -21,6 +27,7 @@ impl Reader<'_> {
             let pattern = self.pattern(value, &at);
             let transform = self.transform(value, &at);
             let (input, parameters) = (self.input(value, &at), self.parameters(value, &at));
+            self.batches_what_can_be(value, &at);
             let target = self.target(value);
             let (Some(target), Some(pattern), Ok(transform), Ok(input)) =
                 (target, pattern, transform, input)
@@ -48,6 +55,7 @@ impl Reader<'_> {
                 },
                 skip_unchanged: flag("skip_unchanged").unwrap_or(false),
                 retry: self.retry(value),
+                batch: self.batch(value),
                 dead_letter: text("dead_letter").map(str::to_owned),
                 enabled: flag("enabled").unwrap_or(true),
             });
@@ -108,6 +116,54 @@ impl Reader<'_> {
             file,
             max_bytes: size.unwrap_or(LOG_BYTES),
             keep: keep.and_then(|keep| u32::try_from(keep).ok()).unwrap_or(LOG_FILES),
+        }
+    }
+
+    fn batch(&self, value: &Value) -> Option<BatchSpec> {
+        let batch = value.get("batch")?;
+        let size = batch.get("size").and_then(Value::as_u64)?;
+        let window = batch.get("window").and_then(Value::as_str);
+        let window = window.and_then(|text| format::duration(text).ok()).unwrap_or(BATCH_WINDOW);
+        let bytes = batch.get("max_bytes").and_then(format::bytes);
+        let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        Some(BatchSpec {
+            size: usize::try_from(size).unwrap_or(usize::MAX).min(self.limits.batch_items),
+            window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
+            max_bytes: bytes.unwrap_or(self.limits.batch_bytes),
+        })
+    }
+
+    /// One call for several events cannot be about one of them.
+    fn batches_what_can_be(&mut self, value: &Value, at: &str) {
+        let Some((_, inside)) = self.field(value, at, "batch") else { return };
+        let position = self.document.position(&inside);
+        let wrong = |this: &mut Self, message: &str, hint: &str| {
+            this.problems.error(this.source, position, &inside, message).hint(hint);
+        };
+        let Some(name) = value.pointer("/target/destination").and_then(Value::as_str) else {
+            if value.get("target").is_some() {
+                wrong(self, "only a call over HTTP takes several payloads", {
+                    "give it a `destination` as its target"
+                });
+            }
+            return;
+        };
+        for field in ["path_parameters", "header_parameters", "query_parameters"] {
+            if value.get(field).is_some() {
+                let message =
+                    format!("`{field}` are one event's, and a batch is one call for many");
+                wrong(self, &message, "leave one of the two out");
+            }
+        }
+        let destination = self.section("destinations").and_then(|all| all.get(name));
+        let Some(destination) = destination else { return };
+        if destination.get("upsert").is_some() {
+            wrong(self, "an upsert takes one at a time", "leave one of the two out");
+        }
+        let url = destination.get("url").and_then(Value::as_str).unwrap_or_default();
+        if url.replace("{{", "").contains('{') {
+            let message = format!("the URL of `{name}` has a placeholder, which is one event's");
+            wrong(self, &message, "take a URL that takes an array");
         }
     }
 

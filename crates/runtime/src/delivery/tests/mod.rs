@@ -1,3 +1,4 @@
+mod batch;
 mod holds;
 mod letters;
 mod order;

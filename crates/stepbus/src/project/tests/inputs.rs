@@ -178,6 +178,57 @@ fn parameters_of_a_call() {
 }
 
 #[test]
+fn batches() {
+    check(
+        "batch: { size: 10 }",
+        expect![[r#"
+        stepbus.yaml:3:5: error: the URL of `crm` has a placeholder, which is one event's
+          3 |     batch: { size: 10 }
+            |     ^
+          hint: take a URL that takes an array
+    "#]],
+    );
+    check(
+        "batch: { siez: 10, window: 5 }",
+        expect![[r#"
+        stepbus.yaml:3:5: error: `size` is missing
+          3 |     batch: { siez: 10, window: 5 }
+            |     ^
+          hint: Payloads in one call, at most.
+        stepbus.yaml:3:14: error: unknown field `siez`
+          3 |     batch: { siez: 10, window: 5 }
+            |              ^
+          hint: did you mean `size`?
+        stepbus.yaml:3:32: error: expected a text, found a number
+          3 |     batch: { siez: 10, window: 5 }
+            |                                ^
+          hint: for example 5s
+    "#]],
+    );
+    check(
+        "target: { queue: q }\nbatch: { size: 0, max_bytes: 1 GB }",
+        expect![[r#"
+        stepbus.yaml:4:20: error: 0 is out of range
+          4 |     batch: { size: 0, max_bytes: 1 GB }
+            |                    ^
+          hint: from 1 to 1000
+        stepbus.yaml:4:34: error: `1 GB` is no size; write for example 64KiB or 1MiB
+          4 |     batch: { size: 0, max_bytes: 1 GB }
+            |                                  ^
+    "#]],
+    );
+    check(
+        "target: { queue: q }\nbatch: { size: 5 }",
+        expect![[r#"
+        stepbus.yaml:4:5: error: only a call over HTTP takes several payloads
+          4 |     batch: { size: 5 }
+            |     ^
+          hint: give it a `destination` as its target
+    "#]],
+    );
+}
+
+#[test]
 fn a_good_one() {
     let text = format!(
         r#"

@@ -288,24 +288,28 @@ impl Window {
             }
             soonest = Some(soonest.map_or(until, |soonest| soonest.min(until)));
         }
-        let (ids, step): (HashSet<DeliveryId>, fn(Vec<Task>) -> Option<Step>) =
-            match (wanted, single) {
-                (Some((kind, ids)), _) => {
-                    self.collecting.retain(|(known, _)| *known != kind);
-                    (ids, |tasks| Some(Step::Batch(tasks)))
-                }
-                (None, Some(id)) => {
-                    ([id].into(), |tasks| Some(Step::Deliver(Box::new(tasks.into_iter().next()?))))
-                }
-                (None, None) => return Step::Wait(soonest),
-            };
+        let together = wanted.is_some();
+        let ids = match (wanted, single) {
+            (Some((kind, ids)), _) => {
+                self.collecting.retain(|(known, _)| *known != kind);
+                ids
+            }
+            (None, Some(id)) => [id].into(),
+            (None, None) => return Step::Wait(soonest),
+        };
         let mut tasks = self.ready.extract(ids.len(), |task| ids.contains(&task.row.id));
         tasks.sort_unstable_by_key(|task| task.row.id);
         for task in &tasks {
             self.bytes = self.bytes.saturating_sub(task.event_bytes());
         }
         self.in_hand += tasks.len();
-        step(tasks).unwrap_or(Step::Wait(soonest))
+        match (together, tasks.pop()) {
+            (false, Some(task)) => Step::Deliver(Box::new(task)),
+            (_, last) => {
+                tasks.extend(last);
+                Step::Batch(tasks)
+            }
+        }
     }
 
     /// Nothing is sent, but what is too old ends now: a pause must not keep thousands alive.

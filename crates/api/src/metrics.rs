@@ -114,6 +114,14 @@ async fn subscriptions(face: &Face, scrape: &mut Scrape) -> Result<(), ApiError>
     for line in face.engine.subscriptions().await? {
         set(&paused, &line.subscription, f64::from(u8::from(line.paused.is_some())));
     }
+    let behind =
+        scrape.table("stepbus_subscription_behind", "Pending matches that are still in the log");
+    let cursors = face.engine.store().cursors().await?;
+    for subscription in face.engine.catalogue().subscriptions.values() {
+        let own = cursors.iter().filter(|cursor| cursor.subscription == subscription.id);
+        let count: i64 = own.map(|cursor| cursor.behind).sum();
+        set(&behind, &subscription.spec.name, count as f64);
+    }
     let oldest = scrape.table(
         "stepbus_subscription_oldest_pending_seconds",
         "Age of the oldest delivery without a fate",

@@ -13,6 +13,8 @@ pub const POINTS: &[&str] = &[
     "task.after_commit",
     "task.before_call",
     "task.after_call",
+    "replay.before_commit",
+    "replay.after_commit",
     "cursor.before_commit",
     "cursor.after_commit",
     "delivery.before_call",

@@ -40,6 +40,12 @@ pub struct Limits {
     pub subscription_pending: usize,
     /// Events of one page that is read from the log.
     pub log_page_events: usize,
+    /// Seconds between two passes that delete what is kept no longer.
+    pub sweep_seconds: u64,
+    /// Seconds for which an event that is published again counts as the same. SQS FIFO: 300.
+    pub dedup_seconds: u64,
+    /// A deduplication id. SQS: 128.
+    pub dedup_id_bytes: usize,
     /// Bytes of events after which such a page ends.
     pub log_page_bytes: usize,
     /// Deliveries of one subscription held in memory; the rest wait in the store.
@@ -76,8 +82,6 @@ pub struct Limits {
     pub map_page_bytes: usize,
     /// Items of one map run that come from an ItemReader. AWS: 100,000,000.
     pub map_items: u64,
-    /// Tries of one page of items from an HTTP endpoint.
-    pub item_page_attempts: u32,
     /// The header of a CSV file. AWS: 10 KiB.
     pub csv_header_bytes: usize,
     /// A manifest that lists the objects to read.
@@ -177,6 +181,9 @@ impl Limits {
         fan_out: 1_000,
         subscription_pending: 10_000,
         log_page_events: 500,
+        sweep_seconds: 60,
+        dedup_seconds: 300,
+        dedup_id_bytes: 256,
         log_page_bytes: 4 * 1024 * 1024,
         delivery_window: 1_000,
         delivery_window_bytes: 8 * 1024 * 1024,
@@ -192,10 +199,9 @@ impl Limits {
         map_page_items: 1_000,
         map_page_bytes: 1024 * 1024,
         map_items: 100_000_000,
-        item_page_attempts: 8,
         csv_header_bytes: 1024 * 1024,
         manifest_bytes: 64 * 1024 * 1024,
-        object_chunk_bytes: 4 * 1024 * 1024,
+        object_chunk_bytes: 1024 * 1024,
         listing_window: 10_000,
         object_part_bytes: 8 * 1024 * 1024,
         result_file_bytes: 5 * 1024 * 1024 * 1024,

@@ -7,14 +7,20 @@ use serde_json::Value;
 use stepbus_asl::Program;
 use stepbus_document::Document;
 use stepbus_expr::{EvalError, Template};
-use stepbus_model::{Limits, ResourceId, Timestamp};
+use stepbus_model::{EventId, Limits, ResourceId, Timestamp};
 use stepbus_pattern::{Matcher, Pattern};
-use stepbus_store::{Batch, DefinitionRow, ResourceKind, ResourceRow, Store, StoreError};
+use stepbus_store::{
+    Batch, CursorRow, DefinitionRow, ResourceKind, ResourceRow, Store, StoreError,
+};
 
 use crate::content::{Content, Input};
-use crate::declared::{Declared, EndpointSpec, QueueSpec, SubscriptionSpec, WorkflowSpec};
+use crate::declared::{
+    ArchiveSpec, Declared, EndpointSpec, QueueSpec, StartAt, StorageSpec, SubscriptionSpec,
+    WorkflowSpec,
+};
 use crate::event::EventBody;
 use crate::expression;
+use crate::log::Archive;
 use crate::parameters::Parameters;
 use crate::targets::{Destination, NoTarget, Outside, Target};
 
@@ -35,6 +41,7 @@ pub struct Bus {
     pub name: String,
     pub retention_seconds: u64,
     pub matcher: Matcher<ResourceId>,
+    pub deduplicates_content: bool,
 }
 
 #[derive(Debug)]
@@ -120,6 +127,10 @@ pub struct Catalogue {
     pub queues: HashMap<String, ResourceId>,
     queue_specs: HashMap<ResourceId, Arc<Queue>>,
     pub(crate) destinations: HashMap<String, Arc<dyn Outside>>,
+    pub archives: Vec<Archive>,
+    pub storage: StorageSpec,
+    /// Of subscriptions that are new and begin in the past.
+    pub(crate) begun: Vec<CursorRow>,
     /// Names of all there ever was, for telling records.
     pub names: HashMap<ResourceId, (ResourceKind, String)>,
 }
@@ -173,11 +184,26 @@ pub(crate) async fn register(
     for spec in &declared.buses {
         let (id, _) = registrar.register(ResourceKind::Bus, &spec.name, json(spec));
         let (name, retention_seconds) = (spec.name.clone(), spec.retention_seconds);
-        let bus = Bus { id, name, retention_seconds, matcher: Matcher::new() };
+        let bus = Bus {
+            id,
+            name,
+            retention_seconds,
+            matcher: Matcher::new(),
+            deduplicates_content: spec.deduplicate_content,
+        };
         catalogue.buses.insert(spec.name.clone(), Arc::new(bus));
     }
+    catalogue.storage = declared.storage;
+    for spec in &declared.archives {
+        catalogue.archives.push(archive(spec, &catalogue)?);
+    }
     for spec in &declared.subscriptions {
+        let new = registrar.is_new(ResourceKind::Subscription, &spec.name);
         let subscription = registrar.subscription(spec, &catalogue)?;
+        if new && let Some(cursor) = beginning(store, now, &subscription, &catalogue).await? {
+            registrar.batch.open_cursor(cursor.clone());
+            catalogue.begun.push(cursor);
+        }
         subscribe(&catalogue, &subscription)?;
         catalogue.subscriptions.insert(subscription.id, Arc::new(subscription));
     }
@@ -189,6 +215,54 @@ pub(crate) async fn register(
     }
     catalogue.names = registrar.finish().await?;
     Ok(catalogue)
+}
+
+/// The cursor of a new subscription that begins in the past. Matches behind it are counted as they
+/// are read.
+async fn beginning(
+    store: &dyn Store,
+    now: Timestamp,
+    subscription: &Subscription,
+    catalogue: &Catalogue,
+) -> Result<Option<CursorRow>, StoreError> {
+    let spec = &subscription.spec;
+    let bus = catalogue.buses.get(&spec.bus).filter(|_| spec.enabled);
+    let Some((bus, start)) = bus.zip(spec.start) else { return Ok(None) };
+    let since = match start {
+        StartAt::Earliest => Timestamp(i64::MIN),
+        StartAt::At(time) => time,
+        StartAt::SecondsAgo(seconds) => {
+            let span = i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+            Timestamp(now.0.saturating_sub(span))
+        }
+    };
+    Ok(Some(CursorRow {
+        subscription: subscription.id,
+        opened: EventId(store.next_id()),
+        bus: bus.id,
+        version: subscription.version,
+        position: crate::log::exactly_since(store, bus.id, since).await?,
+        until: None,
+        counted: false,
+        behind: 0,
+    }))
+}
+
+fn archive(spec: &ArchiveSpec, catalogue: &Catalogue) -> Result<Archive, CatalogueError> {
+    let name = spec.name.clone();
+    let bus = catalogue.buses.get(&spec.bus).ok_or_else(|| CatalogueError::Missing {
+        kind: "archive",
+        name: name.clone(),
+        missing: format!("bus '{}'", spec.bus),
+    })?;
+    let pattern = Pattern::parse(spec.pattern.as_bytes()).map_err(|error| {
+        let message = error.to_string();
+        CatalogueError::Invalid { kind: "archive", name: name.clone(), message }
+    })?;
+    let matcher = Matcher::new();
+    matcher.add((), &pattern);
+    let (pattern, retention_seconds) = (spec.pattern.clone(), spec.retention_seconds);
+    Ok(Archive { name, bus: bus.id, retention_seconds, pattern, matcher })
 }
 
 fn register_queues(
@@ -326,6 +400,11 @@ impl<'a> Registrar<'a> {
             .collect::<HashMap<_, _>>();
         let known = rows.into_iter().map(|row| ((row.kind, row.name.clone()), row)).collect();
         Ok(Registrar { store, now, known, batch: Batch::new(), names })
+    }
+
+    /// Never declared before.
+    fn is_new(&self, kind: ResourceKind, name: &str) -> bool {
+        !self.known.contains_key(&(kind, name.to_owned()))
     }
 
     fn register(&mut self, kind: ResourceKind, name: &str, body: String) -> (ResourceId, u32) {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stepbus_asl::WorkflowType;
-use stepbus_connect::{BucketSpec, ConnectionSpec, DestinationSpec};
+use stepbus_connect::{ConnectionSpec, DestinationSpec};
 use stepbus_expr::{InputTransformer, TargetInput, TargetInputError};
-use stepbus_model::arn;
+use stepbus_model::{Timestamp, arn};
 use stepbus_store::Priority;
 
 use crate::parameters::HttpParameters;
@@ -21,11 +21,50 @@ pub struct Declared {
     pub buses: Vec<BusSpec>,
     pub queues: Vec<QueueSpec>,
     pub connections: Vec<ConnectionSpec>,
-    pub buckets: Vec<BucketSpec>,
     pub destinations: Vec<DestinationSpec>,
     pub workflows: Vec<WorkflowSpec>,
     pub subscriptions: Vec<SubscriptionSpec>,
     pub endpoints: Vec<EndpointSpec>,
+    pub archives: Vec<ArchiveSpec>,
+    pub storage: StorageSpec,
+}
+
+/// Keeps a bus's matching events beyond the retention of the bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveSpec {
+    pub name: String,
+    pub bus: String,
+    /// The event pattern as JSON text.
+    pub pattern: String,
+    /// None for ever.
+    pub retention_seconds: Option<u64>,
+}
+
+/// How much disk the records may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StorageSpec {
+    pub max_bytes: Option<u64>,
+    pub when_full: WhenFull,
+}
+
+/// What gives way when the records reach their bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// The oldest events that nothing needs, before their retention; then as `Refuse`.
+    #[default]
+    DropOldest,
+    /// Nothing more is accepted until there is room.
+    Refuse,
+}
+
+/// From where in the log a subscription begins, when it is first declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    Earliest,
+    At(Timestamp),
+    SecondsAgo(u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +72,9 @@ pub struct BusSpec {
     pub name: String,
     /// How long events are kept.
     pub retention_seconds: u64,
+    /// An event of the same content within some minutes counts as the same.
+    #[serde(default)]
+    pub deduplicate_content: bool,
 }
 
 /// A queue, by the meaning of SQS's attributes.
@@ -112,6 +154,9 @@ pub struct SubscriptionSpec {
     /// The name of the dead-letter queue; without one a failed delivery is discarded and counted.
     pub dead_letter: Option<String>,
     pub enabled: bool,
+    /// Only looked at when the subscription is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartAt>,
 }
 
 impl SubscriptionSpec {
@@ -135,6 +180,7 @@ impl SubscriptionSpec {
             batch: None,
             dead_letter: None,
             enabled: true,
+            start: None,
         }
     }
 }

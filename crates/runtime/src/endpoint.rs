@@ -108,8 +108,12 @@ impl Engine {
     ) -> Result<Answer, StoreError> {
         let (mut batch, mut effects) = (Batch::acceptance(), Effects::default());
         let by = Origination { origin, label };
-        let entry =
-            Entry { bus: endpoint.spec.bus.clone(), event, priority: endpoint.spec.priority };
+        let entry = Entry {
+            bus: endpoint.spec.bus.clone(),
+            event,
+            priority: endpoint.spec.priority,
+            dedup_id: None,
+        };
         let published = match self.publish_root(&mut batch, &mut effects, by, &entry) {
             Ok(published) => published,
             Err(error) => return Ok(Answer::Invalid { message: error.to_string() }),

@@ -1,10 +1,12 @@
 //! The engine: what holds the rooms' parts together, and how it starts and stops.
 
+use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use stepbus_connect::{Connect, SpecError};
-use stepbus_model::{Clock, Limits, Timestamp};
+use stepbus_model::{Clock, Limits, ResourceId, Timestamp};
 use stepbus_store::{Store, StoreError};
 use tokio::sync::watch;
 
@@ -13,7 +15,7 @@ use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::declared::Declared;
 use crate::delivery::Deliveries;
 use crate::holds::Holds;
-use crate::log::Gates;
+use crate::log::{self, Gates, Marks};
 use crate::priority::Priorities;
 use crate::queues::{self, Queues};
 use crate::targets::LogFiles;
@@ -33,6 +35,11 @@ pub struct Engine {
     pub(crate) holds: Holds,
     pub(crate) priorities: Priorities,
     pub(crate) gates: Gates,
+    pub(crate) marks: Marks,
+    /// The bound on storage is reached: nothing is accepted.
+    pub(crate) refusing: AtomicBool,
+    /// Replays that are to stop.
+    pub(crate) cancelled: Mutex<HashSet<ResourceId>>,
     /// Itself, for what goes on beside a call.
     pub(crate) me: Weak<Engine>,
     pub(crate) log_files: LogFiles,
@@ -61,6 +68,9 @@ impl Engine {
             me: me.clone(),
             holds,
             gates: Gates::default(),
+            marks: Marks::default(),
+            refusing: AtomicBool::new(false),
+            cancelled: Mutex::default(),
             store,
             connect,
             clock,
@@ -148,6 +158,8 @@ impl Engine {
         self.load_gates().await?;
         self.deliveries.serve(self);
         self.alarms.start(self);
+        log::start(self);
+        self.resume_replays().await?;
         queues::start_keeping(self);
         self.executions.resume(self).await
     }
@@ -157,10 +169,6 @@ fn equip(connect: &Arc<Connect>, declared: &Declared) -> Result<(), CatalogueErr
     for spec in &declared.connections {
         let set = connect.set_connection(spec.clone());
         set.map_err(|errors| unusable("connection", &spec.name, &errors))?;
-    }
-    for spec in &declared.buckets {
-        let set = connect.set_bucket(spec.clone());
-        set.map_err(|errors| unusable("bucket", &spec.name, &errors))?;
     }
     for spec in &declared.destinations {
         let set = connect.set_destination(spec.clone());

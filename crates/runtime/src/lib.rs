@@ -32,8 +32,9 @@ pub use audit::{AuditReport, audit};
 pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscription, Workflow};
 pub use content::Content;
 pub use declared::{
-    BatchSpec, BusSpec, Declared, EndpointSpec, InputSpec, LogSpec, OnDeadLetter, Order, Overlap,
-    QueueSpec, RedrivePolicy, RetrySpec, SubscriptionSpec, TargetSpec, WorkflowSpec,
+    ArchiveSpec, BatchSpec, BusSpec, Declared, EndpointSpec, InputSpec, LogSpec, OnDeadLetter,
+    Order, Overlap, QueueSpec, RedrivePolicy, RetrySpec, StartAt, StorageSpec, SubscriptionSpec,
+    TargetSpec, WhenFull, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, Latency, Purge, Redrive, RedriveVersion, Selection, Tally,
@@ -43,7 +44,9 @@ pub use engine::Engine;
 pub use event::EventBody;
 pub use export::export;
 pub use holds::{Drained, Held};
-pub use log::{IntakeView, LogPage, LogQuery};
+pub use log::{
+    Archive, IntakeView, LogPage, LogQuery, ReplayError, ReplaySpec, ReplayView, StorageView, Swept,
+};
 pub use maps::{
     Counts, FailedChild, FailureGroup, FailureSample, MapRunDetail, MapRunError, MapRunUpdate,
 };
@@ -55,7 +58,7 @@ pub use views::{
     EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,
     status_named,
 };
-pub use workflow::{ITEM_PAGES, RESOURCES, Restored, restore};
+pub use workflow::{RESOURCES, Restored, restore};
 // What this room hands through from the one above.
 pub use stepbus_asl::HistoryEvent;
 pub use stepbus_asl::recording::{Recording, RecordingError};

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use stepbus_model::{
@@ -51,6 +52,8 @@ pub struct Entry {
     pub event: Event,
     /// Of the run that it starts.
     pub priority: Priority,
+    /// By which it counts as the same event for some minutes, should it come again.
+    pub dedup_id: Option<String>,
 }
 
 /// Who starts a run, and by what people know it.
@@ -126,6 +129,9 @@ impl Effects {
     }
 }
 
+/// How often a call is tried again that met the same event at the same moment.
+const SAME_MOMENT: u32 = 16;
+
 thread_local! {
     static SCRATCH: RefCell<Scratch<ResourceId>> = RefCell::new(Scratch::default());
 }
@@ -141,15 +147,31 @@ impl Engine {
         origin: &str,
         entries: Vec<Entry>,
     ) -> Result<Vec<Result<Published, EntryError>>, StoreError> {
-        let mut batch = Batch::acceptance();
-        let mut effects = Effects::default();
-        let mut results = Vec::with_capacity(entries.len());
-        let by = Origination { origin, label: "" };
-        for entry in entries {
-            results.push(self.publish_root(&mut batch, &mut effects, by, &entry));
+        let keys: Vec<_> = entries.iter().map(|entry| self.dedup_key(entry)).collect();
+        for _ in 0..SAME_MOMENT {
+            let mut seen = self.seen(keys.iter().flatten().flatten()).await?;
+            let (mut batch, mut effects) = (Batch::acceptance(), Effects::default());
+            let mut results = Vec::with_capacity(entries.len());
+            let by = Origination { origin, label: "" };
+            for (entry, key) in entries.iter().zip(&keys) {
+                results.push(match key {
+                    Err(error) => Err(error.clone()),
+                    Ok(None) => self.publish_root(&mut batch, &mut effects, by, entry),
+                    Ok(Some(key)) => match seen.get(key) {
+                        Some(published) => Ok(published),
+                        None => self.publish_root(&mut batch, &mut effects, by, entry).inspect(
+                            |published| seen.add(self, &mut batch, key.clone(), *published),
+                        ),
+                    },
+                });
+            }
+            match self.accept(batch, effects).await {
+                // Somebody published the same at the same moment: now it is known.
+                Err(StoreError::Conflict { .. }) => {}
+                answer => return answer.map(|()| results),
+            }
         }
-        self.accept(batch, effects).await?;
-        Ok(results)
+        Err(StoreError::Failed("the same events are published over and over".to_owned()))
     }
 
     /// Adds the run, its root event and all that follows from it to the batch.
@@ -191,14 +213,15 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
+        if self.refusing.load(Ordering::Relaxed) {
+            self.forget(effects.jobs);
+            return Err(StoreError::Full);
+        }
         let engine = self.clone();
         let accepted = tokio::spawn(async move {
             crash::point("accept.before_commit");
             if let Err(error) = engine.store.commit(batch).await {
-                for job in effects.jobs {
-                    let gate = engine.gates.gate(job.subscription.id);
-                    gate.less(1, log::bound(&engine.limits));
-                }
+                engine.forget(effects.jobs);
                 return Err(error);
             }
             crash::point("accept.after_commit");
@@ -206,6 +229,13 @@ impl Engine {
             Ok(())
         });
         accepted.await.unwrap_or_else(|error| Err(StoreError::Failed(error.to_string())))
+    }
+
+    /// Deliveries that were counted and are not to be.
+    fn forget(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            self.gates.gate(job.subscription.id).less(1, log::bound(&self.limits));
+        }
     }
 
     /// Carries out what a committed batch asks for.

@@ -207,7 +207,11 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(directory.path(), SqliteOptions::default()).unwrap();
         let mut declared = Declared::default();
-        declared.buses.push(BusSpec { name: "catalog".into(), retention_seconds: 3_600 });
+        declared.buses.push(BusSpec {
+            name: "catalog".into(),
+            retention_seconds: 3_600,
+            deduplicate_content: false,
+        });
         World {
             clock: Arc::default(),
             limits,
@@ -256,7 +260,7 @@ impl Running {
                 resources: Vec::new(),
                 time: None,
             };
-            Entry { bus: "catalog".to_owned(), event, priority: Priority::Normal }
+            Entry { bus: "catalog".to_owned(), event, priority: Priority::Normal, dedup_id: None }
         });
         let published = self.engine.publish("test", entries.collect()).await.unwrap();
         published.into_iter().map(|published| published.unwrap().run).collect()

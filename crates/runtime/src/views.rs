@@ -301,18 +301,21 @@ impl Engine {
         after: EventId,
         limit: usize,
     ) -> Result<Vec<EventView>, StoreError> {
-        let catalogue = self.catalogue();
         let rows = self.store.events(bus, after, limit).await?;
-        let view = |row: stepbus_store::EventRow| EventView {
+        Ok(rows.into_iter().map(|row| self.event_view(row)).collect())
+    }
+
+    #[must_use]
+    pub fn event_view(&self, row: stepbus_store::EventRow) -> EventView {
+        EventView {
             id: row.id,
             run: row.run,
-            bus: catalogue.name(row.bus).to_owned(),
+            bus: self.catalogue().name(row.bus).to_owned(),
             at: row.at,
             hops: row.hops,
             caused_by: cause_text(row.cause),
             event: serde_json::from_slice(&row.envelope).unwrap_or_default(),
-        };
-        Ok(rows.into_iter().map(view).collect())
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use stepbus_model::{
 use stepbus_store::{
     AuditRow, Batch, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionFilter,
     ExecutionRow, Horizon, JournalRow, KeyRow, LedgerRow, LogRange, MapPageRow, MapRunRow,
-    MessageFilter, MessageRow, PauseRow, Problem, QueueCounts, Read, Ready, ResourceRow, RunRow,
-    SnapshotRow, Stats, Store, StoreError, Uncommitted, WorkflowTotals,
+    MessageFilter, MessageRow, PauseRow, Problem, QueueCounts, Read, Ready, ReplayRow, ResourceRow,
+    RunRow, SnapshotRow, Stats, Store, StoreError, Uncommitted, Usage, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -187,6 +187,27 @@ impl Store for SqliteStore {
 
     fn cursors(&self) -> Read<'_, Vec<CursorRow>> {
         self.readers.ask(read::log::cursors)
+    }
+
+    fn unfinished_events(&self, range: LogRange) -> Read<'_, Vec<EventId>> {
+        self.readers.ask(move |conn| read::log::unfinished_events(conn, range))
+    }
+
+    fn replay(&self, name: &str) -> Read<'_, Option<ReplayRow>> {
+        let name = name.to_owned();
+        self.readers.ask(move |conn| read::log::replay(conn, &name))
+    }
+
+    fn replays(&self) -> Read<'_, Vec<ReplayRow>> {
+        self.readers.ask(read::log::replays)
+    }
+
+    fn usage(&self, by_group: bool) -> Read<'_, Usage> {
+        Box::pin(async move {
+            let usage = self.readers.ask(move |conn| read::log::usage(conn, by_group)).await?;
+            let stats = self.stats();
+            Ok(Usage { write_ahead_log: stats.log_bytes, disk_free: stats.free_bytes, ..usage })
+        })
     }
 
     fn behind(&self, subscription: ResourceId) -> Read<'_, Vec<(RunId, i64)>> {

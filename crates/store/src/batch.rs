@@ -15,8 +15,8 @@ use crate::horizon::Uncommitted;
 use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapCounts,
-    MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, PauseRow, Reception, ResourceRow,
-    RunRow, SnapshotRow,
+    MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, PauseRow, Reception, ReplayRow,
+    ReplayState, ResourceRow, RunRow, SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -171,6 +171,14 @@ pub enum Change {
     CloseCursor {
         subscription: ResourceId,
         opened: EventId,
+    },
+    /// Those whose runs have something open stay.
+    DeleteEvents(Vec<EventId>),
+    /// A replay that is being cancelled stays so until it has ended.
+    PutReplay(ReplayRow),
+    SetReplayState {
+        id: ResourceId,
+        state: ReplayState,
     },
     InsertDelivery(DeliveryRow),
     RetryDelivery(Retry),
@@ -360,6 +368,19 @@ impl Batch {
     pub fn append_event(&mut self, row: EventRow) {
         self.touch(row.run, 0, row.at);
         self.changes.push(Change::InsertEvent(row));
+    }
+
+    /// Takes events from the log; those whose runs have something open stay.
+    pub fn delete_events(&mut self, events: Vec<EventId>) {
+        self.changes.push(Change::DeleteEvents(events));
+    }
+
+    pub fn put_replay(&mut self, row: ReplayRow) {
+        self.changes.push(Change::PutReplay(row));
+    }
+
+    pub fn set_replay_state(&mut self, id: ResourceId, state: ReplayState) {
+        self.changes.push(Change::SetReplayState { id, state });
     }
 
     /// A subscription matched: the delivery is pending.

@@ -22,12 +22,12 @@ use uuid::Uuid;
 pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Receipt, Retry, WorkflowTotals};
 pub use error::{Problem, StoreError};
 pub use horizon::{Horizon, Uncommitted};
-pub use query::{ExecutionFilter, LogRange, MessageFilter, QueueCounts, Ready, Stats};
+pub use query::{ExecutionFilter, LogRange, MessageFilter, QueueCounts, Ready, Stats, Usage};
 pub use records::{
     AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
     ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow,
     MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, PauseRow, Priority,
-    Reception, ResourceKind, ResourceRow, RunRow, SnapshotRow,
+    Reception, ReplayRow, ReplayState, ResourceKind, ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -76,6 +76,13 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn log_page(&self, range: LogRange) -> Read<'_, Vec<EventRow>>;
     /// All cursors, by subscription and in their order.
     fn cursors(&self) -> Read<'_, Vec<CursorRow>>;
+    /// The events of such a page whose runs have something open.
+    fn unfinished_events(&self, range: LogRange) -> Read<'_, Vec<EventId>>;
+    fn replay(&self, name: &str) -> Read<'_, Option<ReplayRow>>;
+    /// Newest first.
+    fn replays(&self) -> Read<'_, Vec<ReplayRow>>;
+    /// The disk that is used; by groups of records only when asked, since that looks at all.
+    fn usage(&self, by_group: bool) -> Read<'_, Usage>;
     /// Pending matches of a subscription that have no delivery, by run; looks at all of its runs.
     fn behind(&self, subscription: ResourceId) -> Read<'_, Vec<(RunId, i64)>>;
     fn delivery(&self, id: DeliveryId) -> Read<'_, Option<DeliveryRow>>;

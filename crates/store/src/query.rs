@@ -26,6 +26,29 @@ pub struct LogRange {
     pub bytes: usize,
 }
 
+/// The disk that the records take, in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// The database's file.
+    pub database: u64,
+    /// Of it, what is free to be used again.
+    pub unused: u64,
+    /// Written and not yet in the database's file.
+    pub write_ahead_log: u64,
+    /// Free on the disk.
+    pub disk_free: u64,
+    /// By what the records are for, when that was asked for.
+    pub groups: Vec<(String, u64)>,
+}
+
+impl Usage {
+    /// What the records themselves take.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.database.saturating_sub(self.unused)
+    }
+}
+
 /// Which messages to list. Texts are compared whole.
 #[derive(Debug, Clone, Default)]
 pub struct MessageFilter {

@@ -212,6 +212,47 @@ pub struct CursorRow {
     pub behind: i64,
 }
 
+coded! {
+    /// States of a replay, by AWS's names.
+    ReplayState {
+        Starting = 1 "STARTING",
+        Running = 2 "RUNNING",
+        Cancelling = 3 "CANCELLING",
+        Cancelled = 4 "CANCELLED",
+        Completed = 5 "COMPLETED",
+        Failed = 6 "FAILED",
+    }
+}
+
+impl ReplayState {
+    #[must_use]
+    pub fn ended(self) -> bool {
+        matches!(self, ReplayState::Cancelled | ReplayState::Completed | ReplayState::Failed)
+    }
+}
+
+/// Events of a bus's log that are published once more, to chosen subscriptions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplayRow {
+    /// The copies of the events stand in a log of this name.
+    pub id: ResourceId,
+    pub name: String,
+    /// What is replayed, as JSON.
+    pub spec: String,
+    pub bus: ResourceId,
+    pub run: RunId,
+    pub state: ReplayState,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// The next event of the bus to look at.
+    pub position: EventId,
+    pub replayed: u64,
+    pub started: Timestamp,
+    /// When the last event that was replayed had been accepted.
+    pub last_replayed: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+}
+
 /// A delivery that met its fate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LedgerRow {

@@ -5,8 +5,9 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stepbus_model::{Event, EventId};
-use stepbus_runtime::EventView;
+use stepbus_model::{Event, EventId, Timestamp};
+use stepbus_pattern::Pattern;
+use stepbus_runtime::{EventView, LogQuery};
 use stepbus_store::Priority;
 
 use super::{Page, id};
@@ -17,6 +18,11 @@ use crate::error::ApiError;
 pub(super) struct List {
     bus: Option<String>,
     after: Option<String>,
+    /// RFC 3339.
+    since: Option<String>,
+    until: Option<String>,
+    /// An event pattern.
+    pattern: Option<String>,
     limit: Option<usize>,
 }
 
@@ -26,15 +32,42 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<EventView>>, ApiError> {
     let limit = Page { limit: query.limit }.size(face.engine.limits().page_rows)?;
     let after = query.after.as_ref().map_or(Ok(EventId(0)), |text| id(text))?;
-    let catalogue = face.engine.catalogue();
-    let bus = match &query.bus {
-        None => None,
-        Some(name) => {
-            let found = catalogue.buses.get(name);
-            Some(found.ok_or_else(|| ApiError::not_found(&format!("bus '{name}'")))?.id)
+    let since = query.since.as_deref().map(time).transpose()?;
+    let until = query.until.as_deref().map(time).transpose()?;
+    let pattern = query.pattern.as_ref().map(|text| {
+        Pattern::parse(text.as_bytes()).map_err(|error| ApiError::invalid(error.to_string()))
+    });
+    let pattern = pattern.transpose()?;
+    let Some(name) = &query.bus else {
+        if since.is_some() || until.is_some() || pattern.is_some() {
+            let message = "a time or pattern goes with a bus: its log is read";
+            return Err(ApiError::invalid(message));
         }
+        return Ok(Json(face.engine.events(None, after, limit).await?));
     };
-    Ok(Json(face.engine.events(bus, after, limit).await?))
+    let catalogue = face.engine.catalogue();
+    let bus = catalogue.buses.get(name);
+    let bus = bus.ok_or_else(|| ApiError::not_found(&format!("bus '{name}'")))?.id;
+    let from = EventId(after.0 + 1);
+    let mut asked = LogQuery { bus, from, since, until, pattern, limit };
+    let mut events = Vec::new();
+    loop {
+        let page = face.engine.log(&asked).await?;
+        events.extend(page.events.into_iter().map(|row| face.engine.event_view(row)));
+        match page.next {
+            Some(next) if events.len() < limit => {
+                asked.from = next;
+                asked.limit = limit - events.len();
+            }
+            _ => return Ok(Json(events)),
+        }
+    }
+}
+
+pub(super) fn time(text: &str) -> Result<Timestamp, ApiError> {
+    Timestamp::parse(text).map_err(|_| {
+        ApiError::invalid(format!("'{text}' is no time; write for example 2026-01-31T08:00:00Z"))
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,6 +89,8 @@ struct Entry {
     /// Of the run that the event starts.
     #[serde(default)]
     priority: Priority,
+    /// By which the event counts as the same for 5 minutes, should it come again.
+    dedup_id: Option<String>,
 }
 
 /// Each entry has its result in its place: an id and a run, or why it was refused.
@@ -81,8 +116,8 @@ pub(super) async fn put(
             resources: entry.resources,
             time: None,
         };
-        let Entry { bus, priority, .. } = entry;
-        entries.push(stepbus_runtime::Entry { bus, event, priority });
+        let Entry { bus, priority, dedup_id, .. } = entry;
+        entries.push(stepbus_runtime::Entry { bus, event, priority, dedup_id });
     }
     let results = face.engine.publish("operator", entries).await?;
     let failed = results.iter().filter(|result| result.is_err()).count();

@@ -5,6 +5,7 @@ mod events;
 mod executions;
 mod map_runs;
 mod operating;
+mod replays;
 mod runs;
 
 use axum::Router;
@@ -42,6 +43,10 @@ pub(crate) fn routes() -> Router<Face> {
         .route("/map-runs/{id}/failure-groups", get(map_runs::groups))
         .route("/map-runs/{id}/export", get(map_runs::export))
         .route("/events", get(events::list).post(events::put))
+        .route("/replays", get(replays::list).post(replays::start))
+        .route("/replays/{name}", get(replays::show))
+        .route("/replays/{name}/cancel", post(replays::cancel))
+        .route("/storage", get(replays::storage))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/{id}", get(dead_letters::show))
         .route("/dead-letters/redrive", post(dead_letters::redrive))

@@ -141,6 +141,15 @@ impl Gates {
         for &id in catalogue.subscriptions.keys() {
             turn.entry(id).or_insert_with(|| Arc::new(Gate::new(id)));
         }
+        for row in &catalogue.begun {
+            let gate = turn.entry(row.subscription);
+            let gate = gate.or_insert_with(|| Arc::new(Gate::new(row.subscription)));
+            let mut state = gate.state.lock();
+            if !state.cursors.iter().any(|known| known.opened == row.opened) {
+                gate.by_cursor.store(true, Ordering::Relaxed);
+                state.cursors.push_back(row.clone());
+            }
+        }
         let mut changed = Vec::new();
         for gate in turn.values() {
             let mut state = gate.state.lock();

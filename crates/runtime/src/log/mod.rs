@@ -2,9 +2,12 @@
 //! matches as they come.
 
 mod audit;
+mod dedup;
 mod filler;
 mod gate;
 mod reader;
+mod replay;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +21,15 @@ use crate::catalogue::Catalogue;
 use crate::delivery::durable::{self, Stopped};
 use crate::engine::Engine;
 pub(crate) use audit::prove;
+
 pub(crate) use filler::bound;
 use gate::Unsettled;
 pub(crate) use gate::{Gate, Gates, Way};
+pub(crate) use reader::exactly_since;
 pub use reader::{LogPage, LogQuery};
+pub use replay::{ReplayError, ReplaySpec, ReplayView};
+pub use retention::{Archive, StorageView, Swept};
+pub(crate) use retention::{Marks, start};
 
 /// How a subscription takes its matches.
 #[derive(Debug, Clone, serde::Serialize)]

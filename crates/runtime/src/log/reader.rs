@@ -2,7 +2,7 @@
 
 use stepbus_model::{EventId, ResourceId, Timestamp};
 use stepbus_pattern::{Matcher, Pattern, Scratch};
-use stepbus_store::{EventRow, LogRange, StoreError};
+use stepbus_store::{EventRow, LogRange, Store, StoreError};
 
 use crate::engine::Engine;
 
@@ -94,18 +94,27 @@ impl Engine {
         since: Timestamp,
     ) -> Result<EventId, StoreError> {
         let since = Timestamp(since.0.saturating_sub(SLACK_MS));
-        let (mut low, mut high) = (0, self.store.horizon().0);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let (from, below) = (EventId(middle), EventId(high));
-            let range = LogRange { bus, from, below, rows: 1, bytes: 1 };
-            match self.store.log_page(range).await?.first() {
-                Some(event) if event.at < since => low = event.id.0 + 1,
-                _ => high = middle,
-            }
-        }
-        Ok(EventId(low))
+        exactly_since(&*self.store, bus, since).await
     }
+}
+
+/// The first event of the bus that was accepted at `since` or later, as far as the order of ids is
+/// that of times.
+pub(crate) async fn exactly_since(
+    store: &dyn Store,
+    bus: ResourceId,
+    since: Timestamp,
+) -> Result<EventId, StoreError> {
+    let (mut low, mut high) = (0, store.horizon().0);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let (from, below) = (EventId(middle), EventId(high));
+        match store.log_page(LogRange { bus, from, below, rows: 1, bytes: 1 }).await?.first() {
+            Some(event) if event.at < since => low = event.id.0 + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(EventId(low))
 }
 
 /// How far the order of times may be off that of ids.

@@ -9,6 +9,7 @@ use stepbus_model::EventId;
 use stepbus_store::Priority;
 
 use super::client::{Client, cell, listing};
+use super::replays::moment;
 use crate::output;
 
 /// The priorities a run can have, by name.
@@ -31,6 +32,9 @@ pub(super) enum Command {
         /// What the run gets beside others that wait for the same system: low, normal or high.
         #[arg(long, default_value = "normal", value_parser = PRIORITIES)]
         priority: String,
+        /// By which the event counts as the same for 5 minutes, should it be published again.
+        #[arg(long, value_name = "ID")]
+        dedup_id: Option<String>,
     },
     /// Read the retained log, oldest first.
     List {
@@ -39,6 +43,15 @@ pub(super) enum Command {
         /// Only events after this one.
         #[arg(long, value_name = "EVENT")]
         after: Option<EventId>,
+        /// Accepted since: a time as 2026-01-31T08:00:00Z, or so long ago as 2h.
+        #[arg(long, value_name = "TIME", requires = "bus")]
+        since: Option<String>,
+        /// Accepted before.
+        #[arg(long, value_name = "TIME", requires = "bus")]
+        until: Option<String>,
+        /// Only events that match this event pattern.
+        #[arg(long, value_name = "JSON", requires = "bus")]
+        pattern: Option<String>,
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
@@ -47,16 +60,20 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
         match self {
-            Command::Put { bus, detail_type, source, detail, priority } => {
+            Command::Put { bus, detail_type, source, detail, priority, dedup_id } => {
                 let entry = json!({
                     "bus": bus, "source": source, "detail-type": detail_type, "priority": priority,
+                    "dedup_id": dedup_id,
                 });
                 put(client, entry, detail)
             }
-            Command::List { bus, after, limit } => {
+            Command::List { bus, after, since, until, pattern, limit } => {
                 let query = [
                     ("bus", bus),
                     ("after", after.map(|id| id.to_string())),
+                    ("since", since.as_deref().map(moment).transpose()?),
+                    ("until", until.as_deref().map(moment).transpose()?),
+                    ("pattern", pattern),
                     ("limit", Some(limit.to_string())),
                 ];
                 let answer = client.get("events", &query)?;

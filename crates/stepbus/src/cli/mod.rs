@@ -8,6 +8,7 @@ mod local;
 mod map_runs;
 mod operating;
 mod replay;
+mod replays;
 mod runs;
 mod serve;
 mod test_state;
@@ -71,6 +72,11 @@ enum Command {
     /// Publish events, read the retained log.
     #[command(subcommand)]
     Events(events::Command),
+    /// Publish events of the log once more: start, list, show, cancel.
+    #[command(subcommand)]
+    Replay(replays::Command),
+    /// The disk that the records take, by what they are for.
+    Storage,
     /// List workflows, start executions.
     #[command(subcommand)]
     Workflows(executions::Workflows),
@@ -112,6 +118,8 @@ impl Cli {
             Command::Schema => Ok(local::schema()),
             Command::Audit { data } => local::audit(&data, self.json),
             Command::Events(command) => command.run(&client),
+            Command::Replay(command) => command.run(&client),
+            Command::Storage => replays::storage(&client),
             Command::Workflows(command) => command.run(&client),
             Command::Executions(command) => command.run(&client),
             Command::MapRuns(command) => command.run(&client),

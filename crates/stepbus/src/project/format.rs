@@ -1,6 +1,8 @@
 //! The small languages of the project file: names, spans of time, sizes, routes, URLs.
 
 use std::time::Duration;
+use stepbus_model::Timestamp;
+use stepbus_runtime::StartAt;
 
 use stepbus_connect::Rate;
 
@@ -98,6 +100,44 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 pub(super) fn bytes(value: &serde_json::Value) -> Option<u64> {
     let text = || u64::try_from(size(value.as_str()?).ok()?).ok();
     value.as_u64().or_else(text)
+}
+
+/// As [`size`], with larger units.
+pub(super) fn amount(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no size; write for example 500MiB or 20GiB");
+    let (count, unit) =
+        match text.trim().strip_suffix("iB").map(|rest| rest.split_at(rest.len() - 1)) {
+            Some((count, "G")) => (count, 1 << 30),
+            Some((count, "T")) => (count, 1 << 40),
+            _ => return size(text).map(|bytes| bytes as u64).map_err(|_| wrong()),
+        };
+    let count: u64 = count.trim().parse().map_err(|_| wrong())?;
+    count.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
+pub(super) fn is_amount(text: &str) -> Result<(), String> {
+    amount(text).map(drop)
+}
+
+/// `now` is none.
+pub(super) fn start(text: &str) -> Result<Option<StartAt>, String> {
+    let text = text.trim();
+    match text {
+        "now" => return Ok(None),
+        "earliest" => return Ok(Some(StartAt::Earliest)),
+        _ => {}
+    }
+    if let Ok(time) = Timestamp::parse(text) {
+        return Ok(Some(StartAt::At(time)));
+    }
+    let ago = duration(text).map(|span| Some(StartAt::SecondsAgo(span.as_secs())));
+    ago.map_err(|_| {
+        format!("`{text}` is none of now, earliest, a time as 2026-01-31T08:00:00Z, or 24h")
+    })
+}
+
+pub(super) fn is_start(text: &str) -> Result<(), String> {
+    start(text).map(drop)
 }
 
 pub(super) fn is_size(text: &str) -> Result<(), String> {

@@ -34,11 +34,12 @@ text!(SOME, format::some, "", "");
 text!(NAME, format::name, format::NAME_PATTERN, "");
 text!(URL, format::url, "https?://.+", "https://crm.example/products/{sku}");
 text!(PATH, format::some, "", "logs/events.jsonl");
-text!(S3_URL, format::url, "https?://.+", "http://127.0.0.1:9000");
 text!(METHOD, format::method, "[A-Z]+", "PUT");
 text!(RATE, format::is_rate, "", "300/s");
 text!(SPAN, format::is_duration, DURATION, "5s");
 text!(SECONDS, format::is_seconds, DURATION, "30d");
+text!(START, format::is_start, "", "24h");
+text!(BYTES, format::is_amount, "", "20GiB");
 text!(ROUTE, format::is_route, r"(GET|POST|PUT|PATCH|DELETE)\s+/.*", "POST /sync/{container}");
 static SECRET: Text =
     Text { secret: true, check: format::some, pattern: "", example: "${CRM_SECRET}" };
@@ -61,12 +62,13 @@ pub(super) static PROJECT: Object = object(&[
         "Where deliveries go: one call, or an upsert of up to three.",
         Shape::Named(&Shape::Object(&DESTINATION)),
     ),
-    optional(
-        "buckets",
-        "Object storage that maps read their items from and write their results to.",
-        Shape::Named(&Shape::Object(&BUCKET)),
-    ),
     optional("buses", "Event buses.", Shape::Named(&Shape::Object(&BUS))),
+    optional(
+        "archives",
+        "Events kept beyond the retention of their bus, to be replayed.",
+        Shape::Named(&Shape::Object(&ARCHIVE)),
+    ),
+    optional("storage", "How much disk the records may take.", Shape::Object(&STORAGE)),
     optional(
         "queues",
         "Queues to send to and to receive from; with this section, dead-letter queues stand in it \
@@ -237,42 +239,42 @@ static OUTCOME: Object = object(&[
     optional("login", "True of one that asks to log in again.", Shape::Expression(RESPONSE)),
 ]);
 
-static BUCKET: Object = Object {
-    fields: &[
-        optional(
-            "path",
-            "A folder, seen from the project file; keys are paths below it.",
-            Shape::Text(&SOME),
-        ),
-        optional("s3", "A bucket of S3 or a service like it.", Shape::Object(&S3)),
-    ],
-    one_of: &["path", "s3"],
-};
-
-static S3: Object = object(&[
-    optional("endpoint", "Where the service is; AWS's own by default.", Shape::Text(&S3_URL)),
-    optional("region", "Its region; us-east-1 by default.", Shape::Text(&SOME)),
-    optional("bucket", "The bucket's name there, when it is another one.", Shape::Text(&SOME)),
+static BUS: Object = object(&[
+    optional("retention", "How long events are kept; 30d by default.", Shape::Text(&SECONDS)),
     optional(
-        "access_key",
-        "The access key's id; without keys, requests are not signed.",
-        Shape::Text(&SECRET),
-    ),
-    optional("secret_key", "The secret access key.", Shape::Text(&SECRET)),
-    optional("session_token", "The token of a temporary key.", Shape::Text(&SECRET)),
-    optional(
-        "style",
-        "Where the bucket's name goes: `path` (by default at an `endpoint`) or `virtual`, into the \
-         host's name.",
-        Shape::Word(&["path", "virtual"]),
+        "deduplicate",
+        "`content`: an event of the same content within 5 minutes is the first one.",
+        Shape::Word(&["content"]),
     ),
 ]);
 
-static BUS: Object = object(&[optional(
-    "retention",
-    "How long events are kept; 30d by default.",
-    Shape::Text(&SECONDS),
-)]);
+static ARCHIVE: Object = object(&[
+    required("bus", "The bus whose events it keeps.", Shape::Name(Section::Buses)),
+    required(
+        "pattern",
+        "Which of them: the event pattern, or the path of a file that holds it.",
+        Shape::FileOr("patterns/fetched.json", Inline::Foreign),
+    ),
+    optional(
+        "retention",
+        "How long it keeps them, beyond the retention of the bus; for ever by default.",
+        Shape::Text(&SECONDS),
+    ),
+]);
+
+static STORAGE: Object = object(&[
+    optional(
+        "max_bytes",
+        "How much disk the records may take, as 20GiB; all there is by default.",
+        Shape::Text(&BYTES),
+    ),
+    optional(
+        "when_full",
+        "`drop_oldest`: the oldest events that nothing needs go before their retention, by \
+         default; `refuse`: nothing more is accepted.",
+        Shape::Word(&["drop_oldest", "refuse"]),
+    ),
+]);
 
 static QUEUE: Object = object(&[
     optional(
@@ -382,6 +384,11 @@ static SUBSCRIPTION: Object = object(&[
         Shape::Text(&NAME),
     ),
     optional("enabled", "False lets events pass by; true by default.", Shape::Flag),
+    optional(
+        "start",
+        "Where in the log a new subscription begins: now, earliest, a time, or so long ago.",
+        Shape::Text(&START),
+    ),
 ]);
 
 static TARGET: Object = Object {

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 use stepbus_document::{Document, join};
 use stepbus_model::Limits;
-use stepbus_runtime::{BusSpec, Declared};
+use stepbus_runtime::{ArchiveSpec, BusSpec, Declared, StorageSpec, WhenFull};
 
 pub(crate) use problem::{Problem, Severity, suggest};
 pub(crate) use schema::schema;
@@ -139,6 +139,11 @@ fn limits(value: &Value) -> Limits {
     limits
 }
 
+/// A span of time as the project file has it: `24h`.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    format::duration(text)
+}
+
 /// Makes the parts of a file whose shape was checked; a part with a problem is left out.
 struct Reader<'a> {
     vars: &'a Vars,
@@ -160,11 +165,12 @@ impl<'a> Reader<'a> {
             buses: self.buses(),
             queues,
             connections: self.connections(),
-            buckets: self.buckets(),
             destinations: self.destinations(),
             workflows: self.workflows(),
             subscriptions,
             endpoints: self.endpoints(),
+            archives: self.archives(),
+            storage: self.storage(),
         };
         let project = Project {
             name: self.value.get("name").and_then(Value::as_str).unwrap_or_default().to_owned(),
@@ -184,9 +190,39 @@ impl<'a> Reader<'a> {
             BusSpec {
                 name: name.to_owned(),
                 retention_seconds: retention.map_or(RETENTION_SECONDS, |span| span.as_secs()),
+                deduplicate_content: value.get("deduplicate").is_some(),
             }
         };
         sound.into_iter().map(bus).collect()
+    }
+
+    fn archives(&mut self) -> Vec<ArchiveSpec> {
+        let mut archives = Vec::new();
+        for (name, value, at) in self.members("archives") {
+            let pattern = self.pattern(value, &at);
+            let text = |field: &str| value.get(field).and_then(Value::as_str);
+            let retention = text("retention").and_then(|text| format::duration(text).ok());
+            if let Some(pattern) = pattern.filter(|_| self.is_sound(&at)) {
+                archives.push(ArchiveSpec {
+                    name: name.to_owned(),
+                    bus: text("bus").unwrap_or_default().to_owned(),
+                    pattern,
+                    retention_seconds: retention.map(|span| span.as_secs()),
+                });
+            }
+        }
+        archives
+    }
+
+    fn storage(&self) -> StorageSpec {
+        let text = |field: &str| self.value.get("storage")?.get(field)?.as_str();
+        StorageSpec {
+            max_bytes: text("max_bytes").and_then(|text| format::amount(text).ok()),
+            when_full: match text("when_full") {
+                Some("refuse") => WhenFull::Refuse,
+                _ => WhenFull::DropOldest,
+            },
+        }
     }
 
     fn section(&self, name: &str) -> Option<&'a Map<String, Value>> {

@@ -73,7 +73,6 @@ pub(super) struct Text {
 /// A section of the file whose members others name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
-    Buckets,
     Buses,
     Connections,
     Destinations,
@@ -84,7 +83,6 @@ pub(super) enum Section {
 impl Section {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Section::Buckets => "buckets",
             Section::Buses => "buses",
             Section::Connections => "connections",
             Section::Destinations => "destinations",
@@ -96,7 +94,6 @@ impl Section {
     /// What one member is.
     pub(super) fn kind(self) -> &'static str {
         match self {
-            Section::Buckets => "bucket",
             Section::Buses => "bus",
             Section::Connections => "connection",
             Section::Destinations => "destination",

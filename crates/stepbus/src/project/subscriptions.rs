@@ -58,6 +58,7 @@ impl Reader<'_> {
                 batch: self.batch(value),
                 dead_letter: text("dead_letter").map(str::to_owned),
                 enabled: flag("enabled").unwrap_or(true),
+                start: text("start").and_then(|text| format::start(text).ok()).flatten(),
             });
         }
         subscriptions
@@ -181,7 +182,7 @@ impl Reader<'_> {
     }
 
     /// The pattern as JSON text.
-    fn pattern(&mut self, value: &Value, at: &str) -> Option<String> {
+    pub(super) fn pattern(&mut self, value: &Value, at: &str) -> Option<String> {
         let (pattern, at) = self.field(value, at, "pattern")?;
         let (source, document, prefix) = match pattern {
             Value::String(path) => {

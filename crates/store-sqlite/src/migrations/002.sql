@@ -73,3 +73,20 @@ UPDATE map_counts SET x_total = total, (running, succeeded, failed, timed_out, a
         ifnull(sum(status = 2), 0), ifnull(sum(status = 3), 0), ifnull(sum(status = 4), 0),
         ifnull(sum(status = 5), 0)
      FROM executions e WHERE e.map_run = map_counts.map_run AND e.map_run IS NOT NULL);
+
+-- Replays of a bus's log. The copies of events stand in `events`, with the replay as their bus.
+CREATE TABLE replays (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    bus INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    reason TEXT,
+    position INTEGER NOT NULL,
+    replayed INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    last_replayed INTEGER,
+    ended INTEGER
+);
+CREATE UNIQUE INDEX replays_name ON replays (name);

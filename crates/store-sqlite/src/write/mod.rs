@@ -67,6 +67,9 @@ impl<'c> Changes<'c> {
             Change::DeletePause(id) => self.config.delete_pause(*id),
             Change::InsertRun(row) => self.bus.insert_run(row),
             Change::InsertEvent(row) => self.bus.insert_event(row),
+            Change::DeleteEvents(events) => self.log.delete_events(events),
+            Change::PutReplay(row) => self.log.put_replay(row),
+            Change::SetReplayState { id, state } => self.log.set_replay_state(*id, *state),
             Change::OpenCursor(row) => self.log.open_cursor(row),
             Change::EndCursor { subscription, opened, until } => {
                 self.log.end_cursor(*subscription, *opened, *until)

@@ -4,7 +4,9 @@ use stepbus_model::{EventId, Outcome, ResourceId, Totals};
 
 use super::Driver;
 use super::ground::{BUS, Ground, SUBSCRIPTION, at, finish};
-use crate::{Batch, CursorRow, DeliveryRow, LedgerRow, LogRange, StoreError};
+use crate::{
+    Batch, CursorRow, DeliveryRow, LedgerRow, LogRange, ReplayRow, ReplayState, StoreError,
+};
 
 pub async fn the_log_is_read_up_to_the_horizon(driver: &impl Driver) {
     let ground = Ground::on(driver.open().await).await;
@@ -155,4 +157,81 @@ pub async fn a_past_start_counts_as_it_reads(driver: &impl Driver) {
     let expected = Totals { matched: 1, pending: 1, ..Totals::default() };
     assert_eq!(totals, [(SUBSCRIPTION, expected)]);
     ground.sound().await;
+}
+
+pub async fn events_go_when_their_run_is_over(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let busy = Ground::on(store.clone()).await;
+    let delivery = busy.delivery();
+    let mut batch = Batch::new();
+    batch.add_delivery(delivery.clone());
+    busy.commit(batch).await;
+    let below = store.horizon();
+    let range = LogRange { bus: BUS, from: EventId(0), below, rows: 9, bytes: 1 << 20 };
+    assert_eq!(store.unfinished_events(range).await.unwrap(), [busy.event]);
+    let delete = async || {
+        let mut batch = Batch::new();
+        batch.delete_events(vec![ground.event, busy.event, below]);
+        ground.commit(batch).await;
+        store.log_page(range).await.unwrap().iter().map(|event| event.id).collect::<Vec<_>>()
+    };
+    assert_eq!(delete().await, [busy.event]);
+    ground.sound().await;
+    let mut batch = Batch::new();
+    batch.finish_delivery(&delivery, finish(Outcome::Delivered));
+    busy.commit(batch).await;
+    assert_eq!(delete().await, []);
+    ground.sound().await;
+    let usage = store.usage(true).await.unwrap();
+    assert!(usage.database >= usage.used() && usage.used() > 0, "{usage:?}");
+    assert!(usage.groups.iter().any(|(name, bytes)| name == "ledger" && *bytes > 0), "{usage:?}");
+    assert_eq!(store.usage(false).await.unwrap().groups, []);
+}
+
+pub async fn replays_are_kept_and_cancelled(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let row = |name: &str| ReplayRow {
+        id: ResourceId(store.next_id()),
+        name: name.into(),
+        spec: "{}".into(),
+        bus: BUS,
+        run: ground.run,
+        state: ReplayState::Running,
+        reason: None,
+        position: ground.event,
+        replayed: 3,
+        started: at(1),
+        last_replayed: None,
+        ended: None,
+    };
+    let put = |row: &ReplayRow| {
+        let mut batch = Batch::new();
+        batch.put_replay(row.clone());
+        batch
+    };
+    let (first, second) = (row("first"), row("second"));
+    ground.commit(put(&first)).await;
+    ground.commit(put(&second)).await;
+    let all = [second.clone(), first.clone()];
+    assert_eq!(store.replays().await.unwrap(), all);
+    let again = ReplayRow { id: ResourceId(store.next_id()), ..first.clone() };
+    assert!(matches!(ground.refused(put(&again)).await, StoreError::Conflict { .. }));
+
+    let mut batch = Batch::new();
+    batch.set_replay_state(first.id, ReplayState::Cancelling);
+    ground.commit(batch).await;
+    // It has not heard of that yet.
+    let moved = ReplayRow { replayed: 4, last_replayed: Some(at(2)), ..first.clone() };
+    ground.commit(put(&moved)).await;
+    let cancelling = ReplayRow { state: ReplayState::Cancelling, ..moved.clone() };
+    assert_eq!(store.replay("first").await.unwrap(), Some(cancelling));
+    let ended = ReplayRow { state: ReplayState::Cancelled, ended: Some(at(9)), ..moved };
+    ground.commit(put(&ended)).await;
+    assert_eq!(store.replay("first").await.unwrap(), Some(ended.clone()));
+    let mut late = Batch::new();
+    late.set_replay_state(first.id, ReplayState::Cancelling);
+    assert!(matches!(ground.refused(late).await, StoreError::Gone(_)));
+    assert_eq!(store.replay("third").await.unwrap(), None);
 }

@@ -61,6 +61,8 @@ macro_rules! conformance {
             the_log_is_read_up_to_the_horizon
             matches_stand_behind_a_cursor
             a_past_start_counts_as_it_reads
+            events_go_when_their_run_is_over
+            replays_are_kept_and_cancelled
             runs_are_open_while_something_is
             a_batch_stands_or_falls_whole
             what_is_gone_is_told

@@ -3,6 +3,7 @@
 mod asl;
 mod matching;
 mod process;
+mod publish;
 mod repeat;
 mod store;
 mod sync;
@@ -17,6 +18,8 @@ pub(crate) enum Bench {
     Asl(asl::Arguments),
     /// Events matched a second, beside the quamina crate; ten rules beside ten thousand.
     Match(matching::Arguments),
+    /// Events published, matched and enqueued a second, durably.
+    Publish(publish::Arguments),
     /// Durable steps a second through the store, beside a plain file synced as often.
     Store(store::Arguments),
     /// The product sync beside the same requests by a bare loop.
@@ -27,6 +30,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Asl(arguments) => asl::run(arguments),
         Bench::Match(arguments) => matching::run(arguments),
+        Bench::Publish(arguments) => publish::run(arguments),
         Bench::Store(arguments) => store::run(arguments),
         Bench::Sync(arguments) => sync::run(arguments),
     }

@@ -1,7 +1,6 @@
 //! Recorded executions: run on a clock that is moved by hand, with stand-ins for functions.
 
 pub(super) mod compare;
-mod items;
 mod recording;
 mod world;
 

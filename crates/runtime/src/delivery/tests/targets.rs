@@ -11,7 +11,7 @@ use crate::{BusSpec, HttpParameters, InputSpec, LogSpec, SubscriptionSpec, Targe
 const PRODUCT: &str = r#"{ "detail-type": ["product"] }"#;
 
 fn bus(name: &str) -> BusSpec {
-    BusSpec { name: name.into(), retention_seconds: 3_600 }
+    BusSpec { name: name.into(), retention_seconds: 3_600, deduplicate_content: false }
 }
 
 fn to_bus(name: &str, from: &str, to: &str) -> SubscriptionSpec {

@@ -1,2 +1,3 @@
 mod cursors;
+mod keeping;
 mod order;

@@ -5,6 +5,4 @@ mod maps;
 mod memory;
 mod nested;
 mod pages;
-mod readers;
 mod world;
-mod writers;

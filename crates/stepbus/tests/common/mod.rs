@@ -108,10 +108,30 @@ impl Server {
         sandbox: &Sandbox,
         crash_at: Option<&str>,
     ) -> Option<Server> {
+        let environment = sandbox.addresses.environment();
+        let environment = environment.into_iter().chain([("SYNC_KEY", SYNC_KEY)]);
+        Server::launch(project, data, environment, crash_at)
+    }
+
+    /// A server of another project, which needs no stand-ins.
+    pub(crate) fn start_with<'a>(
+        project: &Path,
+        data: &Path,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Server {
+        Server::launch(project, data, environment, None).expect("the server starts")
+    }
+
+    fn launch<'a>(
+        project: &Path,
+        data: &Path,
+        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+        crash_at: Option<&str>,
+    ) -> Option<Server> {
         let mut command = binary();
         command.args(["serve", "--operators", "127.0.0.1:0", "--public", "127.0.0.1:0"]);
         command.arg("--log").arg("warn").arg("--data").arg(data).arg(project);
-        command.envs(sandbox.addresses.environment()).env("SYNC_KEY", SYNC_KEY);
+        command.envs(environment);
         if let Some(point) = crash_at {
             command.env("STEPBUS_CRASH_AT", point);
         }

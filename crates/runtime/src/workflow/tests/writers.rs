@@ -1,0 +1,222 @@
+//! Results to outside: files in a bucket, and outputs in another form.
+
+use serde_json::{Value, json};
+use stepbus_connect::{BucketPlace, BucketSpec, S3Spec, Secret};
+use stepbus_model::Limits;
+use stepbus_sandbox::ObjectService;
+
+use super::world::{Target, World, until};
+
+const MAP: &str = r#"
+QueryLanguage: JSONata
+StartAt: Each
+States:
+  Each:
+    Type: Map
+    Label: each
+    Items: "{% $states.input.items %}"
+    ToleratedFailurePercentage: 100
+    MaxConcurrency: 3
+    ResultWriter: WRITER
+    ItemProcessor:
+      ProcessorConfig: { Mode: DISTRIBUTED, ExecutionType: STANDARD }
+      StartAt: Get
+      States:
+        Get:
+          Type: Task
+          Resource: arn:aws:states:::http:invoke
+          Arguments: { ApiEndpoint: "URL/get", Method: POST, RequestBody: "{% $states.input %}" }
+          Output: "{% $states.result.ResponseBody %}"
+          End: true
+    End: true
+"#;
+
+fn items(count: u64) -> Value {
+    let items: Vec<Value> = (0..count).map(|n| json!({ "sku": "P", "n": n })).collect();
+    json!({ "items": items })
+}
+
+/// A target that answers with a list of the number, or 422 for every tenth from the third on.
+async fn numbering() -> Target {
+    let target = Target::start().await;
+    target.behave(|call| match call.n() % 10 {
+        3 => (422, json!({ "reason": "bad" })),
+        _ => (200, json!([call.n(), { "of": call.n() }])),
+    });
+    target
+}
+
+fn to_bucket(config: Value) -> Value {
+    let mut writer = json!({
+        "Resource": "arn:aws:states:::s3:putObject",
+        "Arguments": { "Bucket": "results", "Prefix": "out/each" },
+    });
+    if !config.is_null() {
+        writer["WriterConfig"] = config;
+    }
+    writer
+}
+
+async fn service(writer: &Value, target: &Target) -> (World, ObjectService) {
+    let service = ObjectService::start().await.unwrap();
+    let mut world = World::empty();
+    world.limits = Limits { object_part_bytes: 256, map_page_items: 7, ..world.limits };
+    let spec = S3Spec {
+        endpoint: Some(service.url.clone()),
+        access_key: Some(Secret::from(service.access_key.as_str())),
+        secret_key: Some(Secret::from(service.secret_key.as_str())),
+        ..S3Spec::default()
+    };
+    let place = BucketPlace::S3(Box::new(spec));
+    world.declared.buckets.push(BucketSpec { name: "results".into(), place });
+    world.workflow("each", &MAP.replace("WRITER", &writer.to_string()), target);
+    (world, service)
+}
+
+/// The files by their names, the manifest first checked against what is there.
+fn files(service: &ObjectService, output: &Value) -> Vec<(String, String)> {
+    let arn = output["MapRunArn"].as_str().unwrap();
+    let id = arn.rsplit(':').next().unwrap();
+    let key = format!("out/each/{id}/manifest.json");
+    let details = json!({ "Bucket": "results", "Key": key });
+    assert_eq!(output, &json!({ "MapRunArn": arn, "ResultWriterDetails": details }));
+    let text = |key: &str| {
+        let bytes = service.get("results", key).unwrap_or_else(|| panic!("no {key}"));
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    let manifest: Value = serde_json::from_str(&text(&key)).unwrap();
+    assert_eq!(manifest["DestinationBucket"], "results");
+    assert_eq!(manifest["MapRunArn"], arn);
+    let mut found = Vec::new();
+    for column in ["FAILED", "PENDING", "SUCCEEDED"] {
+        for file in manifest["ResultFiles"][column].as_array().unwrap() {
+            let key = file["Key"].as_str().unwrap();
+            let text = text(key);
+            assert_eq!(file["Size"], text.len());
+            found.push((key.rsplit('/').next().unwrap().to_owned(), text));
+        }
+    }
+    assert_eq!(service.keys("results").len(), found.len() + 1);
+    assert_eq!(service.open_uploads(), 0);
+    found
+}
+
+async fn written(config: Value, count: u64) -> Vec<(String, String)> {
+    let target = numbering().await;
+    let (world, service) = service(&to_bucket(config), &target).await;
+    let running = world.open().await;
+    let id = running.start("each", items(count)).await;
+    let output = running.output(id).await;
+    running.expect_sound().await;
+    files(&service, &output)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_whole() {
+    let files = written(Value::Null, 25).await;
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["FAILED_0.json", "SUCCEEDED_0.json"]);
+    let of = |at: usize| serde_json::from_str::<Vec<Value>>(&files[at].1).unwrap();
+    let (failed, succeeded) = (of(0), of(1));
+    assert_eq!((failed.len(), succeeded.len()), (3, 22));
+    assert_eq!(failed[0]["Status"], "FAILED");
+    assert_eq!(failed[0]["Error"], "States.Http.StatusCode.422");
+    assert_eq!(failed[0]["Input"], r#"{"sku":"P","n":3}"#);
+    assert_eq!(succeeded[4]["Output"], r#"[5,{"of":5}]"#);
+    assert_eq!(succeeded[4]["Input"], r#"{"sku":"P","n":5}"#);
+    assert_eq!(succeeded[4]["Status"], "SUCCEEDED");
+    let arn = succeeded[4]["ExecutionArn"].as_str().unwrap();
+    assert!(arn.ends_with(succeeded[4]["Name"].as_str().unwrap()), "{arn}");
+    for date in ["StartDate", "StopDate"] {
+        assert!(succeeded[4][date].as_str().unwrap().ends_with('Z'), "{}", succeeded[4]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_alone() {
+    let compact = written(json!({ "Transformation": "COMPACT" }), 5).await;
+    assert_eq!(compact[1].0, "SUCCEEDED_0.json");
+    assert_eq!(compact[1].1, r#"[[0,{"of":0}],[1,{"of":1}],[2,{"of":2}],[4,{"of":4}]]"#);
+    let config = json!({ "Transformation": "FLATTEN", "OutputType": "JSONL" });
+    let flat = written(config, 3).await;
+    let lines = "0\n{\"of\":0}\n1\n{\"of\":1}\n2\n{\"of\":2}\n";
+    assert_eq!(flat, [("SUCCEEDED_0.jsonl".to_owned(), lines.to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_split_at_their_limit() {
+    let target = numbering().await;
+    let writer = to_bucket(json!({ "Transformation": "COMPACT" }));
+    let (mut world, service) = service(&writer, &target).await;
+    world.limits.result_file_bytes = 100;
+    let running = world.open().await;
+    let id = running.start("each", items(30)).await;
+    let files = files(&service, &running.output(id).await);
+    assert!(files.iter().all(|(_, text)| text.len() <= 100 || text.contains("FAILED")));
+    let outputs = files.iter().filter(|(name, _)| name.starts_with("SUCCEEDED"));
+    let outputs: Vec<Value> =
+        outputs.flat_map(|(_, text)| serde_json::from_str::<Vec<Value>>(text).unwrap()).collect();
+    let expected = (0..30).filter(|n| n % 10 != 3).map(|n| json!([n, { "of": n }]));
+    assert_eq!(outputs, expected.collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_files_after_a_restart() {
+    let config = json!({ "Transformation": "FLATTEN", "OutputType": "JSONL" });
+    let straight = written(config.clone(), 43).await;
+    let target = numbering().await;
+    let (world, service) = service(&to_bucket(config), &target).await;
+    let running = world.open().await;
+    let id = running.start("each", items(43)).await;
+    until("some are done", async || target.taken().len() >= 15).await;
+    target.close_gate();
+    running.stop().await;
+    target.open_gate();
+    let running = world.open().await;
+    let output = running.output(id).await;
+    running.expect_sound().await;
+    let outputs = |files: &[(String, String)]| {
+        files.iter().find(|(name, _)| name.starts_with("SUCCEEDED")).cloned()
+    };
+    assert_eq!(outputs(&files(&service, &output)), outputs(&straight));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_in_another_form_without_a_bucket() {
+    let check = async |config: Value, expected: Value| {
+        let target = numbering().await;
+        let mut world = World::empty();
+        let writer = json!({ "WriterConfig": config });
+        world.workflow("each", &MAP.replace("WRITER", &writer.to_string()), &target);
+        let running = world.open().await;
+        let id = running.start("each", items(2)).await;
+        assert_eq!(running.output(id).await, expected);
+    };
+    let (a, b) = (json!([0, { "of": 0 }]), json!([1, { "of": 1 }]));
+    check(json!({ "Transformation": "COMPACT" }), json!([a, b])).await;
+    check(json!({ "Transformation": "FLATTEN" }), json!([0, { "of": 0 }, 1, { "of": 1 }])).await;
+    let lines = json!({ "Transformation": "FLATTEN", "OutputType": "JSONL" });
+    check(lines, json!("0\n{\"of\":0}\n1\n{\"of\":1}\n")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written() {
+    let check = async |writer: Value, expected: &str| {
+        let target = numbering().await;
+        let (world, _service) = service(&writer, &target).await;
+        let running = world.open().await;
+        let id = running.start("each", items(2)).await;
+        let cause = running.failure(id, "States.ResultWriterFailed").await;
+        assert!(cause.contains(expected), "{cause}");
+        running.expect_sound().await;
+    };
+    let put = "arn:aws:states:::s3:putObject";
+    let nowhere = json!({ "Resource": put, "Arguments": { "Bucket": "none" } });
+    check(nowhere, "there is no bucket `none`; declare it under `buckets`").await;
+    check(json!({ "Resource": put, "Arguments": {} }), "`Bucket` is required").await;
+    let other = json!({ "Resource": "arn:aws:states:::ftp:put", "Arguments": {} });
+    check(other, "The ResultWriter resource arn:aws:states:::ftp:put is not offered").await;
+    let outside =
+        json!({ "Resource": put, "Arguments": { "Bucket": "results", "Prefix": "../x" } });
+    check(outside, "cannot be a key of the bucket `results`").await;
+}

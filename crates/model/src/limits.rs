@@ -104,6 +104,8 @@ pub struct Limits {
     pub response_bytes: usize,
     /// Attempts of one delivery. EventBridge: 185.
     pub delivery_attempts: u32,
+    /// Least age in seconds that a subscription may set for giving up. EventBridge: 60.
+    pub delivery_age_least_seconds: u64,
     /// Age in seconds after which a delivery that failed is dead-lettered. EventBridge: 86,400.
     pub delivery_age_seconds: u64,
     /// Times a task in flight at a crash is sent again before it fails as States.Runtime.
@@ -213,6 +215,7 @@ impl Limits {
         request_bytes: 1024 * 1024,
         response_bytes: 8 * 1024 * 1024,
         delivery_attempts: 185,
+        delivery_age_least_seconds: 1,
         delivery_age_seconds: 86_400,
         task_recoveries: 5,
         http_timeout_seconds: 60,
@@ -252,6 +255,7 @@ impl Limits {
         data_limit_ends: true,
         definition_bytes: 1024 * 1024,
         history_events: 25_000,
+        delivery_age_least_seconds: 60,
         map_concurrency: 10_000,
         csv_header_bytes: 10 * 1024,
         ..Limits::DEFAULT

@@ -1,5 +1,6 @@
 //! The declared things as the running system uses them: compiled, with their ids, swapped as one.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use stepbus_store::{
     Batch, CursorRow, DefinitionRow, ResourceKind, ResourceRow, Store, StoreError,
 };
 
+use crate::comparison::{Compared, place};
 use crate::content::{Content, Input};
 use crate::declared::{
     ArchiveSpec, Declared, EndpointSpec, QueueSpec, StartAt, StorageSpec, SubscriptionSpec,
@@ -71,6 +73,7 @@ pub struct Subscription {
     key: Option<Template>,
     input: Input,
     stale_version: Option<Template>,
+    compared: Compared,
 }
 
 impl Subscription {
@@ -87,17 +90,39 @@ impl Subscription {
     /// # Errors
     /// When the expression fails, or nothing that can be sent comes of it.
     pub fn content(&self, event: &EventBody, most: usize) -> Result<Content, String> {
+        if let Some(edited) = event.edited() {
+            return Ok(Content::Value(edited.clone()));
+        }
         self.input.content(event, most)
     }
 
     /// The same as a JSON value.
     pub(crate) fn value(&self, event: &EventBody, most: usize) -> Result<Value, String> {
+        if let Some(edited) = event.edited() {
+            return Ok(edited.clone());
+        }
         self.input.value(event, most)
     }
 
     /// Whether the event goes as it is.
-    pub(crate) fn sends_the_event(&self) -> bool {
-        matches!(self.input, Input::Event)
+    pub(crate) fn sends_the_event(&self, event: &EventBody) -> bool {
+        matches!(self.input, Input::Event) && event.edited().is_none()
+    }
+
+    /// What of the content is compared with what was last delivered.
+    ///
+    /// # Errors
+    /// When the expression fails.
+    pub(crate) fn compared<'c>(
+        &self,
+        content: &'c Content,
+        event: &EventBody,
+    ) -> Result<Cow<'c, Content>, EvalError> {
+        if self.spec.compare.is_whole() {
+            return Ok(Cow::Borrowed(content));
+        }
+        let value = content.clone().into_value();
+        Ok(Cow::Owned(Content::Value(self.compared.of(value, event)?)))
     }
 
     /// What orders this event among those of its key.
@@ -113,6 +138,7 @@ impl Subscription {
 pub struct Endpoint {
     pub spec: EndpointSpec,
     pub detail: Template,
+    pub force: Option<Template>,
     /// Held while a call looks for an open run and starts one.
     pub gate: tokio::sync::Mutex<()>,
 }
@@ -210,8 +236,10 @@ pub(crate) async fn register(
     for spec in &declared.endpoints {
         registrar.register(ResourceKind::Endpoint, &spec.name, json(spec));
         let detail = compile("endpoint", &spec.name, &spec.detail)?;
+        let force = spec.force.as_ref();
+        let force = force.map(|value| compile("endpoint", &spec.name, value)).transpose()?;
         let gate = tokio::sync::Mutex::new(());
-        catalogue.endpoints.push(Arc::new(Endpoint { spec: spec.clone(), detail, gate }));
+        catalogue.endpoints.push(Arc::new(Endpoint { spec: spec.clone(), detail, force, gate }));
     }
     catalogue.names = registrar.finish().await?;
     Ok(catalogue)
@@ -342,6 +370,8 @@ fn build(
         let problems: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
         invalid(problems.join("; "))
     })?;
+    let ignore = spec.compare.ignore.iter().map(|text| place(text)).collect::<Result<_, _>>();
+    let compared = Compared { ignore: ignore.map_err(invalid)?, by: optional(&spec.compare.by)? };
     Ok(Subscription {
         id,
         version,
@@ -351,6 +381,7 @@ fn build(
         key,
         input,
         stale_version,
+        compared,
         spec,
     })
 }

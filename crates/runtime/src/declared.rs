@@ -148,6 +148,9 @@ pub struct SubscriptionSpec {
     pub order: Order,
     pub on_dead_letter: OnDeadLetter,
     pub skip_unchanged: bool,
+    /// What of the payload counts for that.
+    #[serde(default, skip_serializing_if = "Comparison::is_whole")]
+    pub compare: Comparison,
     pub retry: RetrySpec,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchSpec>,
@@ -176,12 +179,31 @@ impl SubscriptionSpec {
             order: Order::Unordered,
             on_dead_letter: OnDeadLetter::Advance,
             skip_unchanged: false,
+            compare: Comparison::default(),
             retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
             batch: None,
             dead_letter: None,
             enabled: true,
             start: None,
         }
+    }
+}
+
+/// What of a payload counts when it is compared with the last one delivered; all by default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Places that do not count: `meta.updated_at`, `prices.*.stamp`, or `/meta/updated.at`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+    /// A JSONata template over `$payload`, without those places: its value is what is compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Value>,
+}
+
+impl Comparison {
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.ignore.is_empty() && self.by.is_none()
     }
 }
 
@@ -335,6 +357,9 @@ pub struct EndpointSpec {
     pub source: String,
     /// A JSONata template over `$request`: `path`, `query`, `headers`, `body`.
     pub detail: Value,
+    /// A template over `$request`: whether the run sends what is unchanged as well. Without one,
+    /// when the query says `force=true`.
+    pub force: Option<Value>,
 }
 
 /// What a call meets while a run of the same endpoint and path is open.

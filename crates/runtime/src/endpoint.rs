@@ -76,8 +76,14 @@ impl Engine {
         if let Some(unknown) = unknown_parameter(endpoint, &request) {
             return Ok(unknown);
         }
-        let event = match event(endpoint, &request, self.clock.now()) {
-            Ok(event) => event,
+        let now = self.clock.now();
+        let asked = event(endpoint, &request, now).and_then(|event| {
+            let force = is_forced(endpoint, &request, now)?;
+            let (bus, priority) = (endpoint.spec.bus.clone(), endpoint.spec.priority);
+            Ok(Entry { bus, event, priority, dedup_id: None, force })
+        });
+        let entry = match asked {
+            Ok(entry) => entry,
             Err(message) => return Ok(Answer::Invalid { message }),
         };
         let _gate = endpoint.gate.lock().await;
@@ -95,26 +101,19 @@ impl Engine {
         {
             return Ok(Answer::Busy { run });
         }
-        self.start(endpoint, &request, (&origin, &label), event, (&scope, &fingerprint)).await
+        self.start(&request, (&origin, &label), &entry, (&scope, &fingerprint)).await
     }
 
     async fn start(
         self: &Arc<Self>,
-        endpoint: &Endpoint,
         request: &EndpointRequest,
         (origin, label): (&str, &str),
-        event: Event,
+        entry: &Entry,
         (scope, fingerprint): (&str, &str),
     ) -> Result<Answer, StoreError> {
         let (mut batch, mut effects) = (Batch::acceptance(), Effects::default());
         let by = Origination { origin, label };
-        let entry = Entry {
-            bus: endpoint.spec.bus.clone(),
-            event,
-            priority: endpoint.spec.priority,
-            dedup_id: None,
-        };
-        let published = match self.publish_root(&mut batch, &mut effects, by, &entry) {
+        let published = match self.publish_root(&mut batch, &mut effects, by, entry) {
             Ok(published) => published,
             Err(error) => return Ok(Answer::Invalid { message: error.to_string() }),
         };
@@ -175,6 +174,26 @@ fn event(endpoint: &Endpoint, request: &EndpointRequest, now: Timestamp) -> Resu
         resources: Vec::new(),
         time: None,
     })
+}
+
+fn is_forced(
+    endpoint: &Endpoint,
+    request: &EndpointRequest,
+    now: Timestamp,
+) -> Result<bool, String> {
+    let Some(force) = &endpoint.force else {
+        return Ok(request.query.get("force").is_some_and(|value| value == "true"));
+    };
+    let request = serde_json::to_value(request).map_err(|error| error.to_string())?;
+    let mut scope = Scope::new(Env { now, seed: 0 });
+    scope.bind("request", &request);
+    match force.eval(&scope).map_err(|error| format!("the endpoint's `force`: {error}"))? {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(force)) => Ok(force),
+        Some(other) => {
+            Err(format!("the endpoint's `force` gives {other} for this request, not true or false"))
+        }
+    }
 }
 
 /// The path's values, by which people know the run.

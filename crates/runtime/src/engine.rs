@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use crate::alarms::Alarms;
 use crate::catalogue::{self, Catalogue, CatalogueError};
 use crate::declared::Declared;
-use crate::delivery::Deliveries;
+use crate::delivery::{Deliveries, Operations};
+use crate::forced::Forced;
 use crate::holds::Holds;
 use crate::log::{self, Gates, Marks};
 use crate::priority::Priorities;
@@ -33,6 +34,8 @@ pub struct Engine {
     pub(crate) queues: Queues,
     pub(crate) alarms: Alarms,
     pub(crate) holds: Holds,
+    pub(crate) forced: Forced,
+    pub(crate) operations: Operations,
     pub(crate) priorities: Priorities,
     pub(crate) gates: Gates,
     pub(crate) marks: Marks,
@@ -71,6 +74,8 @@ impl Engine {
             marks: Marks::default(),
             refusing: AtomicBool::new(false),
             cancelled: Mutex::default(),
+            forced: Forced::default(),
+            operations: Operations::default(),
             store,
             connect,
             clock,
@@ -154,13 +159,14 @@ impl Engine {
 
     async fn resume(self: &Arc<Self>) -> Result<(), StoreError> {
         self.find_backlogs().await?;
-        self.priorities.load(&*self.store, self.limits.page_rows).await?;
+        self.priorities.load(&*self.store, &self.forced, self.limits.page_rows).await?;
         self.load_gates().await?;
         self.deliveries.serve(self);
         self.alarms.start(self);
         log::start(self);
         self.resume_replays().await?;
         queues::start_keeping(self);
+        self.resume_operations().await?;
         self.executions.resume(self).await
     }
 }

@@ -6,6 +6,7 @@
 mod alarms;
 mod audit;
 mod catalogue;
+mod comparison;
 mod content;
 mod declared;
 mod delivery;
@@ -14,6 +15,7 @@ mod engine;
 mod event;
 mod export;
 mod expression;
+mod forced;
 mod holds;
 mod log;
 mod maps;
@@ -30,14 +32,16 @@ mod workflow;
 
 pub use audit::{AuditReport, audit};
 pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscription, Workflow};
+pub use comparison::place as comparison_place;
 pub use content::Content;
 pub use declared::{
-    ArchiveSpec, BatchSpec, BusSpec, Declared, EndpointSpec, InputSpec, LogSpec, OnDeadLetter,
-    Order, Overlap, QueueSpec, RedrivePolicy, RetrySpec, StartAt, StorageSpec, SubscriptionSpec,
-    TargetSpec, WhenFull, WorkflowSpec,
+    ArchiveSpec, BatchSpec, BusSpec, Comparison, Declared, EndpointSpec, InputSpec, LogSpec,
+    OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy, RetrySpec, StartAt, StorageSpec,
+    SubscriptionSpec, TargetSpec, WhenFull, WorkflowSpec,
 };
 pub use delivery::{
-    DeadLetter, DeliveryMeasures, Latency, Purge, Redrive, RedriveVersion, Selection, Tally,
+    DeadLetter, DeliveryMeasures, EditError, GroupBy, Latency, LetterGroup, OperationView,
+    PayloadView, Purge, Redrive, RedriveVersion, Selection, Tally,
 };
 pub use endpoint::{Answer, EndpointRequest};
 pub use engine::Engine;
@@ -50,7 +54,7 @@ pub use log::{
 pub use maps::{
     Counts, FailedChild, FailureGroup, FailureSample, MapRunDetail, MapRunError, MapRunUpdate,
 };
-pub use operating::{DestinationView, SubscriptionView, Trial};
+pub use operating::{AuditView, DestinationView, SubscriptionView, Trial};
 pub use parameters::{HttpParameters, ParameterProblem};
 pub use publish::{Entry, EntryError, Published};
 pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use stepbus_connect::{Condition, DeliveryRequest, Failure, Payload, Report};
 use stepbus_model::{ResourceId, Share, Timestamp, Totals};
-use stepbus_store::{Priority, ResourceKind, StoreError};
+use stepbus_store::{AuditRow, Priority, ResourceKind, StoreError};
 
 use crate::catalogue::{Catalogue, Subscription};
 use crate::delivery::DeliveryMeasures;
@@ -51,6 +51,19 @@ pub struct DestinationView {
     /// Who delivers to it.
     pub subscriptions: Vec<String>,
     pub condition: Condition,
+}
+
+/// Who did what to the system.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditView {
+    pub id: u64,
+    pub at: Timestamp,
+    pub who: String,
+    /// As in `dlq.redrive`.
+    pub action: String,
+    pub subject: String,
+    /// What it was done to, how many, and why.
+    pub detail: Value,
 }
 
 /// What a destination answered to a call that an operator tried.
@@ -150,6 +163,27 @@ impl Engine {
         let catalogue = self.catalogue();
         let mut names = catalogue.names.iter();
         names.find(|(_, (of, found))| *of == kind && found == name).map(|(id, _)| *id)
+    }
+
+    /// What operators did, newest first, before `before`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn audit_log(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<AuditView>, StoreError> {
+        let rows = self.store.audit_rows(before, limit).await?;
+        let view = |(id, row): (u64, AuditRow)| AuditView {
+            id,
+            at: row.at,
+            who: row.who,
+            action: row.action,
+            subject: row.subject,
+            detail: serde_json::from_str(&row.detail).unwrap_or_default(),
+        };
+        Ok(rows.into_iter().map(view).collect())
     }
 
     /// Makes one call as a delivery of that payload would, outside of all books; a paused

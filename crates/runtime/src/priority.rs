@@ -10,6 +10,7 @@ use stepbus_model::{RunId, Share};
 use stepbus_store::{Priority, Store, StoreError};
 
 use crate::engine::Engine;
+use crate::forced::Forced;
 
 #[derive(Debug)]
 pub(crate) struct Priorities {
@@ -41,12 +42,18 @@ impl Priorities {
     }
 
     /// Reads the priorities of the runs that are open.
-    pub(crate) async fn load(&self, store: &dyn Store, page: usize) -> Result<(), StoreError> {
+    pub(crate) async fn load(
+        &self,
+        store: &dyn Store,
+        forced: &Forced,
+        page: usize,
+    ) -> Result<(), StoreError> {
         let mut before = None;
         loop {
             let runs = store.runs(true, before, page).await?;
             for run in &runs {
                 self.set(run.id, run.priority);
+                forced.note(run.force);
             }
             match runs.last() {
                 Some(last) if runs.len() >= page => before = Some(last.id),

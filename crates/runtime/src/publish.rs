@@ -54,6 +54,8 @@ pub struct Entry {
     pub priority: Priority,
     /// By which it counts as the same event for some minutes, should it come again.
     pub dedup_id: Option<String>,
+    /// Whatever the run delivers is sent although it is unchanged.
+    pub force: bool,
 }
 
 /// Who starts a run, and by what people know it.
@@ -190,11 +192,13 @@ impl Engine {
         let published = self.route(&mut routed, effects, cause, &entry.bus, event)?;
         let label = if by.label.is_empty() { &event.detail_type } else { by.label };
         self.priorities.set(run, entry.priority);
+        self.forced.note(entry.force);
         batch.start_run(RunRow {
             id: run,
             origin: by.origin.to_owned(),
             label: label.to_owned(),
             priority: entry.priority,
+            force: entry.force,
             started: now,
             last: now,
             open: 0,

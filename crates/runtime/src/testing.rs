@@ -252,18 +252,14 @@ impl Running {
         &self,
         details: impl IntoIterator<Item = Value>,
     ) -> Vec<RunId> {
-        let entries = details.into_iter().map(|detail| {
-            let event = Event {
-                source: "test".into(),
-                detail_type: "product".into(),
-                detail: RawValue::from_string(detail.to_string()).unwrap(),
-                resources: Vec::new(),
-                time: None,
-            };
-            Entry { bus: "catalog".to_owned(), event, priority: Priority::Normal, dedup_id: None }
-        });
+        let entries = details.into_iter().map(|detail| entry(&detail, false));
         let published = self.engine.publish("test", entries.collect()).await.unwrap();
         published.into_iter().map(|published| published.unwrap().run).collect()
+    }
+
+    /// As [`Running::publish_details`], and what is unchanged is sent as well.
+    pub(crate) async fn publish_forced(&self, detail: Value) {
+        self.engine.publish("test", vec![entry(&detail, true)]).await.unwrap();
     }
 
     /// Until nothing is pending any more.
@@ -281,6 +277,17 @@ impl Running {
         // What it had handed over for commit is on disk before the next one reads.
         engine.store.commit(Batch::new()).await.unwrap();
     }
+}
+
+fn entry(detail: &Value, force: bool) -> Entry {
+    let event = Event {
+        source: "test".into(),
+        detail_type: "product".into(),
+        detail: RawValue::from_string(detail.to_string()).unwrap(),
+        resources: Vec::new(),
+        time: None,
+    };
+    Entry { bus: "catalog".to_owned(), event, priority: Priority::Normal, dedup_id: None, force }
 }
 
 /// Looks again and again; what never comes true fails.

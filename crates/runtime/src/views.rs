@@ -227,6 +227,7 @@ impl Engine {
             origin: "operator".to_owned(),
             label: workflow.spec.name.clone(),
             priority,
+            force: false,
             started: now,
             last: now,
             open: 0,

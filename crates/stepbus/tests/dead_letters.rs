@@ -66,3 +66,65 @@ fn purged_dead_letters_count_as_discarded() {
     let erp = totals(&run, "load-erp");
     assert_eq!((&erp["dead_lettered"], &erp["discarded"]), (&json!(0), &json!(8)));
 }
+
+/// The answer of a command that talks to the server.
+fn ask(server: &Server, arguments: &[&str]) -> serde_json::Value {
+    let mut all = vec!["--json", "--url", server.operators.as_str()];
+    all.extend(arguments);
+    let output = common::stepbus(&all);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    serde_json::from_str(&common::stdout(&output)).unwrap()
+}
+
+#[test]
+fn edit_one_redrive_some_discard_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = common::changed_example(folder.path(), &[IMPATIENT]);
+    let sandbox = Sandbox::start(&["--products", "12"]);
+    let data = folder.path().join("data");
+    let server = Server::start(&project, &data, &sandbox);
+    sandbox.tell("erp/down", &json!({}));
+    let run = server.finished(&server.sync());
+    let groups = ask(&server, &["dlq", "groups", "--subscription", "load-erp"]);
+    let counts = groups.as_array().unwrap().iter().map(|group| group["count"].as_u64().unwrap());
+    assert_eq!(counts.sum::<u64>(), 12, "{groups:#}");
+    assert!(groups.as_array().unwrap().len() <= 3, "few causes for many: {groups:#}");
+
+    // One is edited; what is sent is what was written, as another revision.
+    let letters = ask(&server, &["dlq", "list", "--queue", "erp-failures"]);
+    let id = letters[0]["id"].as_str().unwrap();
+    let key = letters[0]["key"].as_str().unwrap();
+    let before = ask(&server, &["dlq", "payload", id]);
+    let text = before["payload"].to_string();
+    let edited =
+        ask(&server, &["dlq", "edit", id, "--payload", text.as_str(), "--reason", "checked"]);
+    assert_eq!((&edited["revision"], &edited["payload"]), (&json!(1), &before["payload"]));
+    assert_eq!(edited["edited"]["original"], before["payload"]);
+
+    sandbox.tell("erp/up", &json!({}));
+    let one = ask(&server, &["dlq", "redrive", "--key", key, "--rate", "50"]);
+    assert_eq!((&one["done"], &one["status"]), (&json!(1), &json!("SUCCEEDED")), "{one}");
+    let path = format!("/admin/runs/{}", run["id"].as_str().unwrap());
+    wait_for("the edited one", || {
+        (totals(&server.get(&path), "load-erp")["delivered"] == 1).then_some(())
+    });
+    let rest = ["dlq", "purge", "--subscription", "load-erp", "--reason", "the ERP is replaced"];
+    assert_eq!(ask(&server, &rest)["done"], 11);
+    let run = server.get(&path);
+    let erp = totals(&run, "load-erp");
+    assert_eq!((&erp["dead_lettered"], &erp["discarded"]), (&json!(0), &json!(11)));
+
+    // What the audit tells adds up to what became of them.
+    let audit = ask(&server, &["audit-log"]);
+    let told = |action: &str| {
+        let lines = audit.as_array().unwrap().iter().filter(|line| line["action"] == action);
+        lines.map(|line| line["detail"]["count"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!((told("dlq.edit"), told("dlq.redrive"), told("dlq.purge")), (1, 1, 11));
+    let purge = audit.as_array().unwrap().iter().find(|line| line["action"] == "dlq.purge");
+    let purge = purge.unwrap();
+    assert_eq!(purge["detail"]["reason"], "the ERP is replaced");
+    assert!(purge["detail"]["filter"]["matching"]["subscription"].is_string(), "{purge:#}");
+    server.kill();
+    common::assert_audit_finds_nothing(&data);
+}

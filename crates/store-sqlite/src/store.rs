@@ -10,10 +10,11 @@ use stepbus_model::{
     DeliveryId, EventId, ExecutionId, MapRunId, MessageId, ResourceId, RunId, Timestamp, Totals,
 };
 use stepbus_store::{
-    AuditRow, Batch, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionFilter,
-    ExecutionRow, Horizon, JournalRow, KeyRow, LedgerRow, LogRange, MapPageRow, MapRunRow,
-    MessageFilter, MessageRow, PauseRow, Problem, QueueCounts, Read, Ready, ReplayRow, ResourceRow,
-    RunRow, SnapshotRow, Stats, Store, StoreError, Uncommitted, Usage, WorkflowTotals,
+    AuditRow, Batch, ClaimRow, CursorRow, DeadLetterGroup, DefinitionRow, DeliveryRow, EditRow,
+    EventRow, ExecutionFilter, ExecutionRow, Horizon, JournalRow, KeyRow, LedgerRow, LogRange,
+    MapPageRow, MapRunRow, MessageFilter, MessageRow, OperationRow, PauseRow, Problem, QueueCounts,
+    Read, Ready, ReplayRow, ResourceRow, RunRow, SnapshotRow, Stats, Store, StoreError,
+    Uncommitted, Usage, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -276,6 +277,22 @@ impl Store for SqliteStore {
     ) -> Read<'_, Option<(MessageId, DeliveryId)>> {
         let key = key.to_owned();
         self.readers.ask(move |conn| read::bus::dead_before(conn, subscription, &key, before))
+    }
+
+    fn dead_letter_groups(&self, filter: MessageFilter) -> Read<'_, Vec<DeadLetterGroup>> {
+        self.readers.ask(move |conn| read::bus::dead_letter_groups(conn, filter))
+    }
+
+    fn edit(&self, delivery: DeliveryId, revision: u32) -> Read<'_, Option<EditRow>> {
+        self.readers.ask(move |conn| read::bus::edit(conn, delivery, revision))
+    }
+
+    fn operations(&self, running_only: bool, limit: usize) -> Read<'_, Vec<OperationRow>> {
+        self.readers.ask(move |conn| read::config::operations(conn, running_only, limit))
+    }
+
+    fn operation(&self, id: u64) -> Read<'_, Option<OperationRow>> {
+        self.readers.ask(move |conn| read::config::operation(conn, id))
     }
 
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>> {

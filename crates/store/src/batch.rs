@@ -13,10 +13,10 @@ use stepbus_model::{
 
 use crate::horizon::Uncommitted;
 use crate::records::{
-    AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
+    AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EditRow, EventRow, ExecutionEnd,
     ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapCounts,
-    MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, PauseRow, Reception, ReplayRow,
-    ReplayState, ResourceRow, RunRow, SnapshotRow,
+    MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, OperationRow, PauseRow,
+    Reception, ReplayRow, ReplayState, ResourceRow, RunRow, SnapshotRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -238,6 +238,13 @@ pub enum Change {
     },
     InsertAudit(AuditRow),
     PutPause(PauseRow),
+    /// A dead letter's delivery gets its next revision; fails when it has another one by now.
+    ReviseMessage {
+        id: MessageId,
+        revision: u32,
+    },
+    InsertEdit(EditRow),
+    PutOperation(OperationRow),
     DeletePause(ResourceId),
 }
 
@@ -259,6 +266,7 @@ impl Change {
             Change::PutSnapshot(row) => row.value.len(),
             Change::InsertMapRun(row) => row.spec.len(),
             Change::InsertMapPage(row) => row.items.len(),
+            Change::InsertEdit(row) => row.payload.len(),
             _ => 0,
         }
     }
@@ -536,6 +544,17 @@ impl Batch {
             note: Some(why.to_owned()),
             ..ledger
         }));
+    }
+
+    /// A dead letter is to be sent with another payload, as its next revision.
+    pub fn edit_dead_letter(&mut self, message: MessageId, edit: EditRow) {
+        self.changes.push(Change::ReviseMessage { id: message, revision: edit.revision });
+        self.changes.push(Change::InsertEdit(edit));
+    }
+
+    /// Notes how far an operator's work is.
+    pub fn put_operation(&mut self, row: OperationRow) {
+        self.changes.push(Change::PutOperation(row));
     }
 
     pub fn put_key(&mut self, row: KeyRow) {

@@ -22,12 +22,15 @@ use uuid::Uuid;
 pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Receipt, Retry, WorkflowTotals};
 pub use error::{Problem, StoreError};
 pub use horizon::{Horizon, Uncommitted};
-pub use query::{ExecutionFilter, LogRange, MessageFilter, QueueCounts, Ready, Stats, Usage};
+pub use query::{
+    DeadLetterGroup, ExecutionFilter, LogRange, MessageFilter, QueueCounts, Ready, Stats, Usage,
+};
 pub use records::{
-    AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EventRow, ExecutionEnd,
-    ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow,
-    MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, PauseRow, Priority,
-    Reception, ReplayRow, ReplayState, ResourceKind, ResourceRow, RunRow, SnapshotRow,
+    AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EditRow, EventRow,
+    ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow,
+    LedgerRow, MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow,
+    OperationRow, OperationStatus, PauseRow, Priority, Reception, ReplayRow, ReplayState,
+    ResourceKind, ResourceRow, RunRow, SnapshotRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -123,6 +126,14 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
         key: &str,
         before: DeliveryId,
     ) -> Read<'_, Option<(MessageId, DeliveryId)>>;
+    /// Dead letters that the filter lets through, by queue, subscription, code and cause; those
+    /// with the most first.
+    fn dead_letter_groups(&self, filter: MessageFilter) -> Read<'_, Vec<DeadLetterGroup>>;
+    /// The newest edit of a delivery's payload up to `revision`.
+    fn edit(&self, delivery: DeliveryId, revision: u32) -> Read<'_, Option<EditRow>>;
+    /// Newest first; only running ones when asked.
+    fn operations(&self, running_only: bool, limit: usize) -> Read<'_, Vec<OperationRow>>;
+    fn operation(&self, id: u64) -> Read<'_, Option<OperationRow>>;
     /// Each queue that holds messages, with how many and the time of the oldest.
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>>;
     /// Messages of a queue that may be received at `now`, those that were visible first first.

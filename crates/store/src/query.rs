@@ -1,7 +1,7 @@
 //! What listings are narrowed by, and what a store says of itself.
 
-use serde::Serialize;
-use stepbus_model::{DeliveryId, EventId, MapRunId, ResourceId, RunId};
+use serde::{Deserialize, Serialize};
+use stepbus_model::{DeliveryId, EventId, MapRunId, MessageId, ResourceId, RunId, Timestamp};
 
 use crate::records::{DeliveryRow, ExecutionStatus};
 
@@ -49,14 +49,35 @@ impl Usage {
     }
 }
 
-/// Which messages to list. Texts are compared whole.
-#[derive(Debug, Clone, Default)]
+/// Which messages to list. Texts are compared whole unless they say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MessageFilter {
     pub queue: Option<ResourceId>,
     pub run: Option<RunId>,
     pub subscription: Option<ResourceId>,
     pub error_code: Option<String>,
     pub key: Option<String>,
+    /// Part of a dead letter's cause, in whatever case.
+    pub cause: Option<String>,
+    pub sent_before: Option<Timestamp>,
+    pub sent_from: Option<Timestamp>,
+    /// Only those that carry a delivery.
+    pub dead: bool,
+}
+
+/// Dead letters that are there for the same reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterGroup {
+    pub queue: ResourceId,
+    pub subscription: ResourceId,
+    pub error_code: Option<String>,
+    pub cause: Option<String>,
+    pub count: u64,
+    pub oldest: Timestamp,
+    pub newest: Timestamp,
+    /// The oldest of them.
+    pub sample: MessageId,
 }
 
 /// How many messages a queue holds, by SQS's names for them.

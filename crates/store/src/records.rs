@@ -149,6 +149,8 @@ pub struct RunRow {
     /// A short text by which people know the run, as in `container=products`.
     pub label: String,
     pub priority: Priority,
+    /// What it delivers is sent although it is unchanged.
+    pub force: bool,
     pub started: Timestamp,
     /// When something of it was last committed; its end, when nothing is open.
     pub last: Timestamp,
@@ -291,7 +293,8 @@ pub struct MessageRow {
     pub run: RunId,
     pub sent: Timestamp,
     pub body: Bytes,
-    /// EventBridge's attributes and ours, a JSON object.
+    /// EventBridge's attributes and ours, a JSON object. In a dead letter `stepbus.cause` is the
+    /// error without what differs from one to the next; they are grouped by it.
     pub attributes: String,
     pub error_code: Option<String>,
     /// The delivery as it was when it failed.
@@ -518,6 +521,43 @@ pub struct ClaimRow {
     pub key: String,
     pub value: String,
     pub expires: Timestamp,
+}
+
+/// A dead letter's payload as an operator wrote it: it takes the transform's place from that
+/// revision on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EditRow {
+    pub delivery: DeliveryId,
+    /// The delivery's revision that it makes.
+    pub revision: u32,
+    pub at: Timestamp,
+    pub who: String,
+    pub payload: Bytes,
+    /// What would have been sent without it; none when that could not be computed.
+    pub original: Option<Bytes>,
+}
+
+coded! {
+    /// How a long piece of an operator's work stands.
+    OperationStatus {
+        Running = 1 "RUNNING",
+        Succeeded = 2 "SUCCEEDED",
+        Cancelled = 3 "CANCELLED",
+        Failed = 4 "FAILED",
+    }
+}
+
+/// A long piece of an operator's work, taken up again after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperationRow {
+    pub id: u64,
+    /// What is done, as in `dlq.redrive`.
+    pub kind: String,
+    pub status: OperationStatus,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    /// The wish and how far it is, as JSON.
+    pub body: String,
 }
 
 /// An operator holds up a subscription, a destination or a schedule: nothing new begins there.

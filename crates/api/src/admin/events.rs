@@ -91,6 +91,9 @@ struct Entry {
     priority: Priority,
     /// By which the event counts as the same for 5 minutes, should it come again.
     dedup_id: Option<String>,
+    /// Whatever that run delivers is sent although it is unchanged.
+    #[serde(default)]
+    force: bool,
 }
 
 /// Each entry has its result in its place: an id and a run, or why it was refused.
@@ -116,8 +119,8 @@ pub(super) async fn put(
             resources: entry.resources,
             time: None,
         };
-        let Entry { bus, priority, dedup_id, .. } = entry;
-        entries.push(stepbus_runtime::Entry { bus, event, priority, dedup_id });
+        let Entry { bus, priority, dedup_id, force, .. } = entry;
+        entries.push(stepbus_runtime::Entry { bus, event, priority, dedup_id, force });
     }
     let results = face.engine.publish("operator", entries).await?;
     let failed = results.iter().filter(|result| result.is_err()).count();

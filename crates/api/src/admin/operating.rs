@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stepbus_model::ResourceId;
-use stepbus_runtime::{DestinationView, SubscriptionView, Trial};
+use stepbus_runtime::{AuditView, DestinationView, SubscriptionView, Trial};
 use stepbus_store::ResourceKind;
 
+use super::Page;
 use crate::Face;
 use crate::error::ApiError;
 
@@ -149,4 +150,19 @@ pub(super) async fn try_destination(
 ) -> Result<Json<Trial>, ApiError> {
     named(&face, ResourceKind::Destination, &name)?;
     Ok(Json(face.engine.try_destination(&name, &wish.payload).await))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Audit {
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// What operators did, newest first.
+pub(super) async fn audit_log(
+    State(face): State<Face>,
+    Query(query): Query<Audit>,
+) -> Result<Json<Vec<AuditView>>, ApiError> {
+    let limit = Page { limit: query.limit }.size(face.engine.limits().page_rows)?;
+    Ok(Json(face.engine.audit_log(query.before, limit).await?))
 }

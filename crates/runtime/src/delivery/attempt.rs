@@ -184,11 +184,18 @@ impl<'a> Attempt<'a> {
         if !task.verified && !queue.heads_its_lane(engine, &task.row).await? {
             return Ok(None);
         }
-        let event = match task.event {
+        let mut event = match task.event {
             Some(event) => event,
             None => load(engine, &task.row).await?,
         };
         let row = task.row;
+        // Only what was redriven can have a payload that an operator wrote.
+        if row.revision > 0
+            && let Some(edit) = read(|| engine.store.edit(row.id, row.revision)).await?
+            && let Ok(payload) = serde_json::from_slice(&edit.payload)
+        {
+            event = event.with_edited(payload);
+        }
         let Some(subscription) = task.subscription else {
             give_up_unusable(engine, queue, row, event).await?;
             return Ok(None);
@@ -273,7 +280,7 @@ impl<'a> Attempt<'a> {
             Err(message) => return self.transform_failed(&message).await,
         };
         if let Some(held) = &mut held {
-            if let Some(outcome) = needless(&packed, held) {
+            if let Some(outcome) = self.spared(&packed, held).await? {
                 return self.needless(outcome).await;
             }
             // From here on nobody knows what the target holds, until it says so.
@@ -362,8 +369,34 @@ impl<'a> Attempt<'a> {
             false => subscription.parameters.fill(event)?,
         };
         let hashed = subscription.spec.skip_unchanged;
-        let hash = hashed.then(|| guard::fingerprint(&content, &parameters));
+        let mut hash = None;
+        if hashed {
+            let compared = subscription.compared(&content, event);
+            let compared =
+                compared.map_err(|error| format!("`skip_unchanged.by` failed: {error}"))?;
+            hash = Some(guard::fingerprint(&compared, &parameters));
+        }
         Ok(Packed { payload: content.payload(), parameters, hash, version })
+    }
+
+    /// Why it need not be sent, unless its run sends what is unchanged as well.
+    pub(super) async fn spared(
+        &self,
+        packed: &Packed,
+        held: &Held,
+    ) -> Result<Option<Outcome>, Stopped> {
+        let outcome = needless(packed, held);
+        let forced = outcome == Some(Outcome::Unchanged) && self.is_forced().await?;
+        Ok(outcome.filter(|_| !forced))
+    }
+
+    /// Whether it is to be sent although the target holds the same already.
+    async fn is_forced(&self) -> Result<bool, Stopped> {
+        if !self.engine.forced.any() {
+            return Ok(false);
+        }
+        let run = read(|| self.engine.store.run(self.row.run)).await?;
+        Ok(run.is_some_and(|run| run.force))
     }
 
     /// The same for every attempt with the same payload.
@@ -508,7 +541,7 @@ impl<'a> Attempt<'a> {
 }
 
 /// Why it need not be sent: the target holds the same already, or something newer.
-pub(super) fn needless(packed: &Packed, held: &Held) -> Option<Outcome> {
+fn needless(packed: &Packed, held: &Held) -> Option<Outcome> {
     if let (Some(version), Some(last)) = (&packed.version, &held.known.version)
         && guard::older(version, last)
     {

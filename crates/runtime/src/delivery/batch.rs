@@ -13,7 +13,7 @@ use stepbus_connect::{Failure, Payload, Report, code};
 use stepbus_model::crash;
 use stepbus_store::Batch;
 
-use super::attempt::{Attempt, Packed, needless};
+use super::attempt::{Attempt, Packed};
 use super::durable::{Stopped, commit};
 use super::guard::Held;
 use super::policy::Group;
@@ -60,12 +60,20 @@ pub(super) async fn deliver(
     let mut members = Vec::with_capacity(attempts.len());
     for attempt in attempts {
         let held = attempt.known(&*target).await?;
-        match attempt.pack() {
-            Err(message) => attempt.transform_failed(&message).await?,
-            Ok(packed) => match held.as_ref().and_then(|held| needless(&packed, held)) {
-                Some(outcome) => attempt.needless(outcome).await?,
-                None => members.push(Member { attempt, packed, held }),
-            },
+        let packed = match attempt.pack() {
+            Ok(packed) => packed,
+            Err(message) => {
+                attempt.transform_failed(&message).await?;
+                continue;
+            }
+        };
+        let spared = match &held {
+            Some(held) => attempt.spared(&packed, held).await?,
+            None => None,
+        };
+        match spared {
+            Some(outcome) => attempt.needless(outcome).await?,
+            None => members.push(Member { attempt, packed, held }),
         }
     }
     forget(engine, &mut members).await?;

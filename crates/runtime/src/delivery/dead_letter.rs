@@ -6,6 +6,7 @@ use stepbus_connect::Failure;
 use stepbus_model::{DeliveryId, MessageId, Outcome, ResourceId, Timestamp, arn};
 use stepbus_store::{Batch, DeliveryRow, Finish, MessageRow, Reception};
 
+use super::cause;
 use super::policy::LastFailure;
 use crate::catalogue::Subscription;
 use crate::declared::SubscriptionSpec;
@@ -128,6 +129,8 @@ fn attributes(address: &Address, row: &DeliveryRow, death: &Death<'_>) -> Value 
             "created": row.created.to_rfc3339(),
             "first_tried": first_tried.map(Timestamp::to_rfc3339),
             "last_tried": death.tried.map(Timestamp::to_rfc3339),
+            "revision": row.revision,
+            "cause": cause::of(&error.message, row.key.as_deref()),
             "status": error.status,
             "exchange": error.exchange,
         }),

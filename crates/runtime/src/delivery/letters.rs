@@ -1,6 +1,8 @@
 //! Dead letters as people and programs look at them.
 
-use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use stepbus_model::{DeliveryId, EventId, MessageId, RunId, Timestamp};
@@ -21,6 +23,8 @@ pub struct DeadLetter {
     pub event: Option<EventId>,
     pub key: Option<String>,
     pub attempts: u32,
+    /// Above 0 when its payload was edited, or it was redriven by another version.
+    pub revision: u32,
     pub error_code: Option<String>,
     /// EventBridge's attributes, and under `stepbus` ours: the delivery, when it was tried, and
     /// the last request and response with secrets masked.
@@ -42,6 +46,7 @@ impl DeadLetter {
             delivery: delivery.as_ref().map(|row| row.id),
             event: delivery.as_ref().map(|row| row.event),
             attempts: delivery.as_ref().map_or(0, |row| row.attempts),
+            revision: delivery.as_ref().map_or(0, |row| row.revision),
             key: delivery.and_then(|row| row.key),
             error_code: row.error_code,
             attributes: serde_json::from_str(&row.attributes).unwrap_or_default(),
@@ -56,7 +61,86 @@ impl DeadLetter {
     }
 }
 
+/// What dead letters are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    Queue,
+    Subscription,
+    #[default]
+    Cause,
+}
+
+/// Dead letters that have something in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LetterGroup {
+    pub count: u64,
+    pub oldest: Timestamp,
+    pub newest: Timestamp,
+    pub queues: BTreeSet<String>,
+    pub subscriptions: BTreeSet<String>,
+    pub error_codes: BTreeSet<String>,
+    /// The error without what differs from one to the next; the commonest, unless grouped by it.
+    pub cause: Option<String>,
+    /// The oldest of them.
+    pub sample: MessageId,
+}
+
+impl LetterGroup {
+    fn add(&mut self, other: LetterGroup) {
+        self.count += other.count;
+        self.newest = self.newest.max(other.newest);
+        if other.sample < self.sample {
+            (self.oldest, self.sample) = (other.oldest, other.sample);
+        }
+        self.queues.extend(other.queues);
+        self.subscriptions.extend(other.subscriptions);
+        self.error_codes.extend(other.error_codes);
+    }
+}
+
 impl Engine {
+    /// The dead letters that the filter lets through, counted; those with the most first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn dead_letter_groups(
+        &self,
+        filter: MessageFilter,
+        by: GroupBy,
+    ) -> Result<Vec<LetterGroup>, StoreError> {
+        let catalogue = self.catalogue();
+        let mut groups: BTreeMap<(String, Option<String>), LetterGroup> = BTreeMap::new();
+        for found in self.store.dead_letter_groups(filter).await? {
+            let (queue, subscription) =
+                (catalogue.name(found.queue), catalogue.name(found.subscription));
+            let code = found.error_code.unwrap_or_default();
+            let key = match by {
+                GroupBy::Queue => (queue.to_owned(), None),
+                GroupBy::Subscription => (subscription.to_owned(), None),
+                GroupBy::Cause => (code.clone(), found.cause.clone()),
+            };
+            let group = LetterGroup {
+                count: found.count,
+                oldest: found.oldest,
+                newest: found.newest,
+                queues: BTreeSet::from([queue.to_owned()]),
+                subscriptions: BTreeSet::from([subscription.to_owned()]),
+                error_codes: BTreeSet::from([code]),
+                cause: found.cause,
+                sample: found.sample,
+            };
+            match groups.get_mut(&key) {
+                Some(known) => known.add(group),
+                None => drop(groups.insert(key, group)),
+            }
+        }
+        let mut groups: Vec<LetterGroup> = groups.into_values().collect();
+        groups
+            .sort_by(|one, other| other.count.cmp(&one.count).then(one.sample.cmp(&other.sample)));
+        Ok(groups)
+    }
+
     /// A page of the dead letters that the filter lets through, oldest first, after `after`.
     ///
     /// # Errors
@@ -68,6 +152,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let limit = limit.min(self.limits.page_rows);
+        let filter = MessageFilter { dead: true, ..filter };
         let rows = self.store.messages(filter, after, limit).await?;
         let catalogue = self.catalogue();
         Ok(rows.into_iter().map(|row| DeadLetter::new(&catalogue, row)).collect())

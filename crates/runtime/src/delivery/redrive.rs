@@ -11,6 +11,7 @@ use stepbus_store::{
     AuditRow, Batch, Cause, DeliveryRow, EventRow, MessageFilter, MessageRow, StoreError,
 };
 
+use super::operation::{Noted, Work};
 use super::task::Task;
 use super::{lane, queue};
 use crate::catalogue::{Subscription, compile_version};
@@ -19,7 +20,8 @@ use crate::engine::Engine;
 use crate::event::EventBody;
 
 /// Which dead letters.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Selection {
     One(MessageId),
     /// Those that are there now and pass the filter; the default filter lets all pass.
@@ -38,7 +40,7 @@ pub enum RedriveVersion {
 }
 
 /// A wish to send dead letters again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Redrive {
     pub selection: Selection,
     /// Deliveries a second at most.
@@ -57,7 +59,7 @@ pub struct Purge {
 }
 
 /// What became of a wish, so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Redriven, or purged.
     pub done: u64,
@@ -88,30 +90,47 @@ impl Engine {
         wish: &Redrive,
         mut progress: impl FnMut(&Tally) + Send,
     ) -> Result<Tally, StoreError> {
-        let mut tally = Tally::default();
+        let mut work = Work::new(self, wish.clone());
+        self.redrive_work(&mut work, None, &mut progress).await?;
+        Ok(work.tally)
+    }
+
+    /// Goes on with a redrive where it is.
+    pub(super) async fn redrive_work(
+        self: &Arc<Self>,
+        work: &mut Work,
+        noted: Option<&Noted>,
+        mut progress: impl FnMut(&Tally) + Send,
+    ) -> Result<(), StoreError> {
+        let rate = work.wish.rate;
         let most = self.limits.dead_letter_batch.max(1);
         // With a rate, about ten commits a second, so that the pace is even.
-        let chunk = wish.rate.map_or(most, |rate| most.min(rate.get().div_ceil(10) as usize));
-        let mut pages = Pages::new(self, &wish.selection, chunk);
+        let chunk = rate.map_or(most, |rate| most.min(rate.get().div_ceil(10) as usize));
+        let selection = work.wish.selection.clone();
+        let mut pages = Pages::new(&selection, work.after, work.until, chunk);
         while let Some(page) = pages.next(self).await? {
+            if noted.is_some_and(Noted::is_stopped) {
+                break;
+            }
             let mut revived = Vec::with_capacity(page.len());
             for message in page {
-                match self.revive(message, wish.version).await? {
+                match self.revive(message, work.wish.version).await? {
                     Ok(one) => revived.push(one),
                     Err(why) => {
-                        tally.refused += 1;
-                        tally.refusal = Some(why);
+                        work.tally.refused += 1;
+                        work.tally.refusal = Some(why);
                     }
                 }
             }
             let count = revived.len();
-            tally.done += self.put_back(&wish.who, wish.version, revived).await?;
-            progress(&tally);
-            if let Some(rate) = wish.rate {
+            self.put_back(work, noted, revived).await?;
+            work.after = pages.after;
+            progress(&work.tally);
+            if let Some(rate) = rate {
                 tokio::time::sleep(Duration::from_secs(count as u64) / rate.get()).await;
             }
         }
-        Ok(tally)
+        Ok(())
     }
 
     /// Gives dead letters up: they count as discarded, with the reason.
@@ -124,7 +143,9 @@ impl Engine {
         mut progress: impl FnMut(&Tally) + Send,
     ) -> Result<Tally, StoreError> {
         let mut tally = Tally::default();
-        let mut pages = Pages::new(self, &wish.selection, self.limits.dead_letter_batch.max(1));
+        let until = MessageId(self.store.next_id());
+        let limit = self.limits.dead_letter_batch.max(1);
+        let mut pages = Pages::new(&wish.selection, MessageId(0), until, limit);
         while let Some(page) = pages.next(self).await? {
             let (mut plain, mut ordered) = (Vec::new(), Vec::new());
             for message in page {
@@ -153,10 +174,8 @@ impl Engine {
             Ok(subscription) => subscription,
             Err(why) => return Ok(Err(format!("{}: {why}", message.id))),
         };
-        let kept = self.store.event(dead.event).await?;
-        let lost_event = kept.is_none();
-        let event =
-            EventBody::new(kept.unwrap_or_else(|| self.restored(&message, &dead, &subscription)));
+        self.note_force_of(dead.run).await?;
+        let (event, lost_event) = self.event_of(&message, &dead, &subscription).await?;
         let mut row = DeliveryRow {
             version: subscription.version,
             created: self.clock.now(),
@@ -183,7 +202,20 @@ impl Engine {
         Ok(Ok(Revived { message: message.id, row, event, subscription, lost_event }))
     }
 
-    async fn subscription_for(
+    /// The dead letter's event, and whether the log does not keep it any more.
+    pub(super) async fn event_of(
+        &self,
+        message: &MessageRow,
+        dead: &DeliveryRow,
+        subscription: &Subscription,
+    ) -> Result<(Arc<EventBody>, bool), StoreError> {
+        let kept = self.store.event(dead.event).await?;
+        let lost = kept.is_none();
+        let row = kept.unwrap_or_else(|| self.restored(message, dead, subscription));
+        Ok((EventBody::new(row), lost))
+    }
+
+    pub(super) async fn subscription_for(
         &self,
         dead: &DeliveryRow,
         version: RedriveVersion,
@@ -233,45 +265,40 @@ impl Engine {
         }
     }
 
-    /// Commits and offers; how many. When somebody else was faster with one of them, each is
-    /// tried by itself.
+    /// Commits and offers. When somebody else was faster with one of them, each is tried by
+    /// itself.
     async fn put_back(
         self: &Arc<Self>,
-        who: &str,
-        version: RedriveVersion,
+        work: &mut Work,
+        noted: Option<&Noted>,
         revived: Vec<Revived>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<(), StoreError> {
         if revived.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
-        match self.commit_revived(who, version, &revived).await {
+        match self.commit_revived(work, noted, &revived).await {
             Ok(()) => {
-                let count = revived.len() as u64;
                 self.offer_again(revived);
-                return Ok(count);
+                return Ok(());
             }
             Err(StoreError::Gone(_)) => {}
             Err(error) => return Err(error),
         }
-        let mut count = 0;
         for one in revived {
             let one = vec![one];
-            match self.commit_revived(who, version, &one).await {
-                Ok(()) => {
-                    self.offer_again(one);
-                    count += 1;
-                }
+            match self.commit_revived(work, noted, &one).await {
+                Ok(()) => self.offer_again(one),
                 Err(StoreError::Gone(_)) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(count)
+        Ok(())
     }
 
     async fn commit_revived(
         &self,
-        who: &str,
-        version: RedriveVersion,
+        work: &mut Work,
+        noted: Option<&Noted>,
         revived: &[Revived],
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
@@ -285,14 +312,30 @@ impl Engine {
             batch.redrive(one.message, one.row.clone(), now);
         }
         let pairs: Vec<_> = revived.iter().map(|one| (one.message, one.row.id)).collect();
+        let wish = &work.wish;
+        let detail = json!({
+            "version": wish.version,
+            "filter": wish.selection,
+            "operation": noted.map(Noted::id),
+            "count": pairs.len(),
+            "dead_letters": pairs,
+        });
         batch.audit(AuditRow {
             at: now,
-            who: who.to_owned(),
+            who: wish.who.clone(),
             action: "dlq.redrive".to_owned(),
             subject: subject(&pairs),
-            detail: json!({ "version": version, "dead_letters": pairs }).to_string(),
+            detail: detail.to_string(),
         });
-        self.store.commit(batch).await
+        let mut done = work.clone();
+        done.tally.done += pairs.len() as u64;
+        done.after = revived.last().map_or(work.after, |one| one.message);
+        if let Some(noted) = noted {
+            batch.put_operation(noted.after(&done));
+        }
+        self.store.commit(batch).await?;
+        *work = done;
+        Ok(())
     }
 
     fn offer_again(self: &Arc<Self>, revived: Vec<Revived>) {
@@ -349,7 +392,13 @@ impl Engine {
                 who: wish.who.clone(),
                 action: "dlq.purge".to_owned(),
                 subject: subject(&pairs),
-                detail: json!({ "reason": wish.reason, "dead_letters": pairs }).to_string(),
+                detail: json!({
+                    "reason": wish.reason,
+                    "filter": wish.selection,
+                    "count": pairs.len(),
+                    "dead_letters": pairs,
+                })
+                .to_string(),
             });
         }
         Ok((batch, pairs.len() as u64))
@@ -396,9 +445,8 @@ struct Pages<'s> {
 }
 
 impl<'s> Pages<'s> {
-    fn new(engine: &Engine, selection: &'s Selection, limit: usize) -> Self {
-        let until = MessageId(engine.store.next_id());
-        Pages { selection, after: MessageId(0), until, limit: limit.max(1), done: false }
+    fn new(selection: &'s Selection, after: MessageId, until: MessageId, limit: usize) -> Self {
+        Pages { selection, after, until, limit: limit.max(1), done: false }
     }
 
     async fn next(&mut self, engine: &Engine) -> Result<Option<Vec<MessageRow>>, StoreError> {
@@ -408,11 +456,12 @@ impl<'s> Pages<'s> {
         let page = match self.selection {
             Selection::One(id) => {
                 self.done = true;
-                engine.store.message(*id).await?.into_iter().collect()
+                let found = engine.store.message(*id).await?;
+                found.into_iter().filter(|message| message.id > self.after).collect()
             }
             Selection::Matching(filter) => {
-                let mut page =
-                    engine.store.messages(filter.clone(), self.after, self.limit).await?;
+                let filter = MessageFilter { dead: true, ..filter.clone() };
+                let mut page = engine.store.messages(filter, self.after, self.limit).await?;
                 self.done = page.len() < self.limit;
                 page.retain(|message| message.id < self.until);
                 page

@@ -32,6 +32,7 @@ async fn world(overlap: Overlap) -> (World, Target) {
     world.starts("sync_triggered", "sync");
     world.declared.endpoints.push(EndpointSpec {
         priority: Priority::Normal,
+        force: None,
         name: "sync".into(),
         method: "POST".into(),
         path: "/sync/{container}".into(),

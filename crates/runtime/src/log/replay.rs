@@ -128,6 +128,7 @@ impl Engine {
             origin: format!("replay:{}", spec.name),
             label: format!("{} from {}", spec.bus, spec.from.to_rfc3339()),
             priority: Priority::default(),
+            force: false,
             started: now,
             last: now,
             open: 0,

@@ -109,7 +109,7 @@ fn onward(
 ) -> Result<Event, Failure> {
     let passed: Passed = serde_json::from_slice(&event.row.envelope)
         .map_err(|error| transform_failed(format!("the event cannot be read: {error}")))?;
-    let detail = if subscription.sends_the_event() {
+    let detail = if subscription.sends_the_event(event) {
         passed.detail
     } else {
         let detail = subscription.value(event, engine.limits.payload_bytes);

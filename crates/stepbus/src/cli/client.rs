@@ -45,7 +45,18 @@ impl Client {
     }
 
     pub(super) fn post(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
-        let mut request = self.agent.post(format!("{}/admin/{path}", self.url));
+        self.send(self.agent.post(format!("{}/admin/{path}", self.url)), body)
+    }
+
+    pub(super) fn put(&self, path: &str, body: &impl Serialize) -> anyhow::Result<Value> {
+        self.send(self.agent.put(format!("{}/admin/{path}", self.url)), body)
+    }
+
+    fn send(
+        &self,
+        mut request: ureq::RequestBuilder<ureq::typestate::WithBody>,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Value> {
         if let Some(user) = user() {
             request = request.header("x-stepbus-user", user);
         }

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use stepbus_model::{MessageId, RunId};
@@ -22,8 +23,31 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
+    /// Count dead letters by what they died of, by queue or by subscription.
+    Groups {
+        #[command(flatten)]
+        filter: Filter,
+        #[arg(long, value_enum, default_value_t = By::Cause)]
+        by: By,
+    },
     /// How many messages each queue holds, and since when.
     Queues,
+    /// Show what a redrive of a dead letter would send.
+    Payload { message: MessageId },
+    /// Have a dead letter sent with another payload; a redrive then sends it under a new
+    /// Idempotency-Key. The original is kept.
+    Edit {
+        message: MessageId,
+        /// The whole payload; `-` reads it from standard input.
+        #[arg(long, value_name = "JSON", conflicts_with = "set")]
+        payload: Option<String>,
+        /// One place of it, as in `/product/uom="PCE"`; may be given several times.
+        #[arg(long, value_name = "POINTER=JSON", required_unless_present = "payload")]
+        set: Vec<String>,
+        /// Why; the audit keeps it.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// Show one dead letter: its event, its attributes, the last request and response.
     Show { message: MessageId },
     /// Send dead letters again, attempts and age anew.
@@ -37,6 +61,13 @@ pub(super) enum Command {
         #[arg(long, value_enum, default_value_t = Version::Original)]
         subscription_version: Version,
     },
+    /// Redrives, newest first, and how far they are.
+    Redrives {
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Have a redrive end after what it is at.
+    Cancel { operation: u64 },
     /// Give dead letters up; they count as discarded.
     Purge {
         #[command(flatten)]
@@ -64,12 +95,50 @@ pub(super) struct Filter {
     /// Only those with this business key.
     #[arg(long)]
     key: Option<String>,
+    /// Only those whose cause has this in it, in whatever case.
+    #[arg(long)]
+    cause: Option<String>,
+    /// Only those sent at least so long ago, as in 90s, 30m, 12h or 7d.
+    #[arg(long, value_name = "SPAN", value_parser = seconds)]
+    older_than: Option<u64>,
+    /// Only those sent at most so long ago.
+    #[arg(long, value_name = "SPAN", value_parser = seconds)]
+    newer_than: Option<u64>,
+}
+
+/// A span of time in whole seconds.
+fn seconds(text: &str) -> Result<u64, String> {
+    crate::project::duration(text).map(|span| span.as_secs())
+}
+
+impl Filter {
+    fn query(self) -> [(&'static str, Option<String>); 8] {
+        [
+            ("queue", self.queue),
+            ("run", self.run.map(|id| id.to_string())),
+            ("subscription", self.subscription),
+            ("error_code", self.error_code),
+            ("key", self.key),
+            ("cause", self.cause),
+            ("older_than", self.older_than.map(|seconds| seconds.to_string())),
+            ("newer_than", self.newer_than.map(|seconds| seconds.to_string())),
+        ]
+    }
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum By {
+    Queue,
+    Subscription,
+    Cause,
 }
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct Selected {
     /// One message.
-    #[arg(conflicts_with_all = ["queue", "run", "subscription", "error_code", "key", "all"])]
+    #[arg(conflicts_with_all = [
+        "queue", "run", "subscription", "error_code", "key", "cause", "older_than", "newer_than", "all",
+    ])]
     message: Option<MessageId>,
     #[command(flatten)]
     filter: Filter,
@@ -88,23 +157,49 @@ impl Command {
     pub(super) fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
         match self {
             Command::List { filter, after, limit } => {
-                let query = [
-                    ("queue", filter.queue),
-                    ("run", filter.run.map(|id| id.to_string())),
-                    ("subscription", filter.subscription),
-                    ("error_code", filter.error_code),
-                    ("key", filter.key),
-                    ("after", after.map(|id| id.to_string())),
-                    ("limit", Some(limit.to_string())),
-                ];
+                let mut query = filter.query().to_vec();
+                query.push(("after", after.map(|id| id.to_string())));
+                query.push(("limit", Some(limit.to_string())));
                 Ok(client.show(&client.get("dead-letters", &query)?, list))
+            }
+            Command::Groups { filter, by } => {
+                let mut query = filter.query().to_vec();
+                let by = by.to_possible_value().map(|value| value.get_name().to_owned());
+                query.push(("by", by));
+                Ok(client.show(&client.get("dead-letters/groups", &query)?, groups))
+            }
+            Command::Payload { message } => {
+                let answer = client.get(&format!("dead-letters/{message}/payload"), &[])?;
+                Ok(client.show(&answer, pretty))
+            }
+            Command::Edit { message, payload, set, reason } => {
+                let path = format!("dead-letters/{message}/payload");
+                let payload = match payload {
+                    Some(text) => serde_json::from_str(&output::argument(text)?)
+                        .context("--payload is no JSON")?,
+                    None => changed(client.get(&path, &[])?, &set)?,
+                };
+                let edit = json!({ "payload": payload, "reason": reason });
+                Ok(client.show(&client.put(&path, &edit)?, pretty))
+            }
+            Command::Redrives { limit } => {
+                let query = [("limit", Some(limit.to_string()))];
+                Ok(client.show(&client.get("operations", &query)?, redrives))
+            }
+            Command::Cancel { operation } => {
+                let answer = client.post(&format!("operations/{operation}/cancel"), &json!({}))?;
+                Ok(client.show(&answer, |answer| {
+                    let what = match answer["cancelled"] == true {
+                        true => "ends after what it is at",
+                        false => "is not under way",
+                    };
+                    format!("redrive {operation} {what}\n")
+                }))
             }
             Command::Queues => Ok(client.show(&client.get("queues", &[])?, queues)),
             Command::Show { message } => {
                 let answer = client.get(&format!("dead-letters/{message}"), &[])?;
-                Ok(client.show(&answer, |answer| {
-                    format!("{}\n", serde_json::to_string_pretty(answer).unwrap_or_default())
-                }))
+                Ok(client.show(&answer, pretty))
             }
             Command::Redrive { selected, rate, subscription_version } => {
                 let mut body = selected.body();
@@ -113,7 +208,7 @@ impl Command {
                     Version::Original => "original".into(),
                     Version::Current => "current".into(),
                 };
-                let answer = client.post("dead-letters/redrive", &body)?;
+                let answer = followed(client, client.post("dead-letters/redrive", &body)?)?;
                 Ok(client.show(&answer, |answer| tally(answer, "redriven")))
             }
             Command::Purge { selected, reason } => {
@@ -135,9 +230,97 @@ impl Selected {
             "subscription": self.filter.subscription,
             "error_code": self.filter.error_code,
             "key": self.filter.key,
+            "cause": self.filter.cause,
+            "older_than": self.filter.older_than,
+            "newer_than": self.filter.newer_than,
             "all": self.all,
         })
     }
+}
+
+fn pretty(answer: &Value) -> String {
+    format!("{}\n", serde_json::to_string_pretty(answer).unwrap_or_default())
+}
+
+/// The payload with some of its places set.
+fn changed(view: Value, set: &[String]) -> anyhow::Result<Value> {
+    let mut payload = view["payload"].clone();
+    if payload.is_null() {
+        bail!("there is no payload to change ({}); give it whole", cell(&view, "/problem"));
+    }
+    for assignment in set {
+        let (pointer, text) = assignment
+            .split_once('=')
+            .with_context(|| format!("`{assignment}`: expected POINTER=JSON, as /uom=\"PCE\""))?;
+        let value: Value =
+            serde_json::from_str(text).with_context(|| format!("`{assignment}`: no JSON"))?;
+        let (parent, name) = pointer
+            .rsplit_once('/')
+            .with_context(|| format!("`{pointer}`: a pointer begins with /"))?;
+        let parent = payload
+            .pointer_mut(parent)
+            .with_context(|| format!("`{pointer}`: the payload has no `{parent}`"))?;
+        let name = name.replace("~1", "/").replace("~0", "~");
+        match parent {
+            Value::Object(members) => drop(members.insert(name, value)),
+            Value::Array(items) => {
+                let index = name.parse::<usize>().ok();
+                *index
+                    .and_then(|index| items.get_mut(index))
+                    .with_context(|| format!("`{pointer}`: no such element"))? = value;
+            }
+            _ => bail!("`{pointer}`: what it is to stand in is neither an object nor a list"),
+        }
+    }
+    Ok(payload)
+}
+
+/// Tells how far a redrive is until it ends; it goes on in the server whoever watches.
+fn followed(client: &Client, mut answer: Value) -> anyhow::Result<Value> {
+    let Some(operation) = answer["operation"].as_u64() else { return Ok(answer) };
+    while answer["running"] == true {
+        output::note(&format!("{} redriven so far (redrive {operation})", cell(&answer, "/done")));
+        let wait = [("wait", Some("10".to_owned()))];
+        let view = client.get(&format!("operations/{operation}"), &wait)?;
+        for member in ["done", "refused", "refusal", "status"] {
+            answer[member] = view[member].clone();
+        }
+        answer["running"] = json!(view["status"] == "RUNNING");
+    }
+    Ok(answer)
+}
+
+fn groups(groups: &Value) -> String {
+    let head = ["count", "oldest", "code", "subscriptions", "cause", "sample"];
+    listing(groups, "no dead letters", &head, |group| {
+        let joined = |member: &str| {
+            let names = group[member].as_array().into_iter().flatten();
+            names.filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        };
+        vec![
+            cell(group, "/count"),
+            output::time(&group["oldest"]),
+            joined("error_codes"),
+            joined("subscriptions"),
+            cell(group, "/cause"),
+            cell(group, "/sample"),
+        ]
+    })
+}
+
+fn redrives(operations: &Value) -> String {
+    let head = ["redrive", "status", "started", "ended", "redriven", "refused", "rate"];
+    listing(operations, "no redrives", &head, |row| {
+        vec![
+            row["id"].to_string(),
+            cell(row, "/status"),
+            output::time(&row["started"]),
+            output::time(&row["ended"]),
+            cell(row, "/done"),
+            cell(row, "/refused"),
+            cell(row, "/wish/rate"),
+        ]
+    })
 }
 
 fn list(letters: &Value) -> String {

@@ -35,6 +35,9 @@ pub(super) enum Command {
         /// By which the event counts as the same for 5 minutes, should it be published again.
         #[arg(long, value_name = "ID")]
         dedup_id: Option<String>,
+        /// Send what the run delivers although targets hold the same already.
+        #[arg(long)]
+        force: bool,
     },
     /// Read the retained log, oldest first.
     List {
@@ -60,10 +63,11 @@ pub(super) enum Command {
 impl Command {
     pub(super) fn run(self, client: &Client) -> anyhow::Result<ExitCode> {
         match self {
-            Command::Put { bus, detail_type, source, detail, priority, dedup_id } => {
+            Command::Put { bus, detail_type, source, detail, priority, dedup_id, force } => {
                 let entry = json!({
                     "bus": bus, "source": source, "detail-type": detail_type, "priority": priority,
                     "dedup_id": dedup_id,
+                    "force": force,
                 });
                 put(client, entry, detail)
             }

@@ -98,6 +98,14 @@ enum Command {
     /// Work on dead letters: list, show, redrive, purge.
     #[command(subcommand)]
     Dlq(dead_letters::Command),
+    /// What operators did: who, what, to how many, why. Newest first.
+    AuditLog {
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        /// Only lines before this one.
+        #[arg(long, value_name = "LINE")]
+        before: Option<u64>,
+    },
     /// Print completions for a shell.
     Completions { shell: clap_complete::Shell },
     /// Stand-ins for an MDM, a CRM, an ERP and a webshop.
@@ -127,6 +135,7 @@ impl Cli {
             Command::Subscriptions(command) => command.run(&client),
             Command::Destinations(command) => command.run(&client),
             Command::Dlq(command) => command.run(&client),
+            Command::AuditLog { limit, before } => operating::audit_log(&client, limit, before),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "stepbus", &mut io::stdout());
                 Ok(ExitCode::SUCCESS)

@@ -164,3 +164,27 @@ fn list_destinations(lines: &Value) -> String {
         columns.iter().map(|column| cell(line, column)).collect()
     })
 }
+
+pub(super) fn audit_log(
+    client: &Client,
+    limit: usize,
+    before: Option<u64>,
+) -> anyhow::Result<ExitCode> {
+    let query =
+        [("limit", Some(limit.to_string())), ("before", before.map(|line| line.to_string()))];
+    let answer = client.get("audit-log", &query)?;
+    Ok(client.show(&answer, |lines| {
+        let head = ["line", "time", "who", "action", "subject", "count", "reason"];
+        listing(lines, "nobody did anything yet", &head, |line| {
+            vec![
+                line["id"].to_string(),
+                output::time(&line["at"]),
+                cell(line, "/who"),
+                cell(line, "/action"),
+                cell(line, "/subject"),
+                cell(line, "/detail/count"),
+                cell(line, "/detail/reason"),
+            ]
+        })
+    }))
+}

@@ -34,6 +34,7 @@ impl Reader<'_> {
                     Some("refuse") => Overlap::Refuse,
                     _ => Overlap::Allow,
                 },
+                force: value.get("force").cloned(),
                 priority: text("/priority").and_then(Priority::from_name).unwrap_or_default(),
                 params,
                 max_body_bytes,

@@ -37,7 +37,7 @@ pub(super) fn name(text: &str) -> Result<(), String> {
 }
 
 /// `30d`, `24h`, `5s`, `250ms`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no span of time; write for example 250ms, 5s, 24h or 30d");
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
@@ -75,6 +75,10 @@ pub(super) fn is_seconds(text: &str) -> Result<(), String> {
         span if span.subsec_nanos() == 0 => Ok(()),
         _ => Err(format!("`{text}` must be whole seconds")),
     }
+}
+
+pub(super) fn is_place(text: &str) -> Result<(), String> {
+    stepbus_runtime::comparison_place(text).map(drop)
 }
 
 pub(super) fn is_rate(text: &str) -> Result<(), String> {

@@ -6,6 +6,7 @@ use super::shape::{Field, Inline, Object, Section, Shape, Text};
 pub(super) const EVENT: &[&str] = &["event"];
 const RESPONSE: &[&str] = &["response"];
 const REQUEST: &[&str] = &["request"];
+const COMPARED: &[&str] = &["payload", "event"];
 const PAYLOAD: &[&str] = &["payload", "params", "id"];
 
 const fn required(name: &'static str, about: &'static str, shape: Shape) -> Field {
@@ -40,6 +41,7 @@ text!(SPAN, format::is_duration, DURATION, "5s");
 text!(SECONDS, format::is_seconds, DURATION, "30d");
 text!(START, format::is_start, "", "24h");
 text!(BYTES, format::is_amount, "", "20GiB");
+text!(PLACE, format::is_place, "", "meta.updated_at");
 text!(ROUTE, format::is_route, r"(GET|POST|PUT|PATCH|DELETE)\s+/.*", "POST /sync/{container}");
 static SECRET: Text =
     Text { secret: true, check: format::some, pattern: "", example: "${CRM_SECRET}" };
@@ -364,8 +366,9 @@ static SUBSCRIPTION: Object = object(&[
     ),
     optional(
         "skip_unchanged",
-        "Whether a payload equal to the last one delivered for its key is left out.",
-        Shape::Flag,
+        "Whether a payload equal to the last one delivered for its key is left out, and what of \
+         it counts.",
+        Shape::FlagOr(&SKIP_UNCHANGED),
     ),
     optional(
         "version",
@@ -405,6 +408,19 @@ static TARGET: Object = Object {
     ],
     one_of: &["workflow", "destination", "bus", "queue", "log"],
 };
+
+static SKIP_UNCHANGED: Object = object(&[
+    optional(
+        "ignore",
+        "Places of the payload that do not count: `meta.updated_at`, `prices.*.stamp`.",
+        Shape::List(&Shape::Text(&PLACE)),
+    ),
+    optional(
+        "by",
+        "What is compared, a template over `$payload` and `$event`; the payload by default.",
+        Shape::Template(COMPARED),
+    ),
+]);
 
 static LOG: Object = object(&[
     optional(
@@ -486,6 +502,12 @@ static ENDPOINT: Object = object(&[
         Shape::Named(&Shape::List(&Shape::Text(&ANY))),
     ),
     optional("max_body", "The largest body, as 64KiB.", Shape::Size),
+    optional(
+        "force",
+        "Whether the run sends what is unchanged as well: true, false or a template over \
+         `$request`; by default when the query says `force=true`.",
+        Shape::Template(REQUEST),
+    ),
     required("event", "What is published.", Shape::Object(&ENDPOINT_EVENT)),
 ]);
 

@@ -66,6 +66,7 @@ fn shape(shape: &Shape) -> Map<String, Value> {
             any_of([count, reference()])
         }
         Shape::Flag => any_of([typed("boolean"), reference()]),
+        Shape::FlagOr(inner) => any_of([typed("boolean"), reference(), object(inner)]),
         Shape::Word(words) => {
             let mut word = Map::new();
             word.insert("enum".into(), words.iter().copied().collect());

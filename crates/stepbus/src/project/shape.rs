@@ -16,6 +16,8 @@ pub(super) enum Shape {
     /// A whole number from the first to the second.
     Count(u64, u64),
     Flag,
+    /// True or false, or an object that says how.
+    FlagOr(&'static Object),
     /// One of these words.
     Word(&'static [&'static str]),
     /// Bytes: a number, or text with a unit.
@@ -127,6 +129,7 @@ impl Shape {
             Shape::Word(_) => "a word",
             Shape::Count(..) => "a whole number",
             Shape::Flag => "true or false",
+            Shape::FlagOr(_) => "true, false or an object",
             Shape::Size => "a size",
             Shape::Expression(_) => "an expression `{% … %}`",
             Shape::FileOr(..) => "a path or an object",

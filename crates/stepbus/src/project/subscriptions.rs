@@ -6,7 +6,7 @@ use serde_json::Value;
 use stepbus_document::{Document, Position, join};
 use stepbus_pattern::Pattern;
 use stepbus_runtime::{
-    BatchSpec, LogSpec, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
+    BatchSpec, Comparison, LogSpec, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
 };
 
 use super::problem::Source;
@@ -34,6 +34,7 @@ impl Reader<'_> {
             else {
                 continue;
             };
+            let retry = self.retry(value, &at);
             if !self.is_sound(&at) {
                 continue;
             }
@@ -53,8 +54,9 @@ impl Reader<'_> {
                     Some("block") => OnDeadLetter::Block,
                     _ => OnDeadLetter::Advance,
                 },
-                skip_unchanged: flag("skip_unchanged").unwrap_or(false),
-                retry: self.retry(value),
+                skip_unchanged: skips(value),
+                compare: comparison(value),
+                retry,
                 batch: self.batch(value),
                 dead_letter: text("dead_letter").map(str::to_owned),
                 enabled: flag("enabled").unwrap_or(true),
@@ -70,9 +72,7 @@ impl Reader<'_> {
         let fifo = text("order") == Some("fifo");
         let keyed = [
             (fifo, "order", "`fifo` keeps the order within a key"),
-            (value.get("skip_unchanged") == Some(&Value::Bool(true)), "skip_unchanged", {
-                "payloads are compared within a key"
-            }),
+            (skips(value), "skip_unchanged", "payloads are compared within a key"),
             (value.get("version").is_some(), "version", "versions are compared within a key"),
         ];
         for (used, field, reason) in keyed {
@@ -168,13 +168,20 @@ impl Reader<'_> {
         }
     }
 
-    fn retry(&self, value: &Value) -> RetrySpec {
+    fn retry(&mut self, value: &Value, at: &str) -> RetrySpec {
         let field = |name: &str| value.get("retry").and_then(|retry| retry.get(name));
         let age = field("max_age").and_then(Value::as_str);
         let age = age.and_then(|text| format::duration(text).ok()).map(|span| span.as_secs());
+        let (least, most) =
+            (self.limits.delivery_age_least_seconds, self.limits.delivery_age_seconds);
         let attempts = field("max_attempts").and_then(Value::as_u64);
+        if let Some(age) = age.filter(|age| !(least..=most).contains(age)) {
+            let message = format!("{age} seconds are out of range");
+            let hint = format!("from {least} to {most} seconds, {}h", most / 3_600);
+            self.wrong(&format!("{at}/retry/max_age"), message).hint(hint);
+        }
         RetrySpec {
-            max_age_seconds: age.unwrap_or(self.limits.delivery_age_seconds),
+            max_age_seconds: age.unwrap_or(most),
             max_attempts: attempts
                 .and_then(|attempts| u32::try_from(attempts).ok())
                 .unwrap_or(self.limits.delivery_attempts),
@@ -256,6 +263,19 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+}
+
+fn skips(value: &Value) -> bool {
+    matches!(value.get("skip_unchanged"), Some(Value::Bool(true) | Value::Object(_)))
+}
+
+fn comparison(value: &Value) -> Comparison {
+    let Some(how) = value.get("skip_unchanged") else { return Comparison::default() };
+    let ignore = how.get("ignore").and_then(Value::as_array).into_iter().flatten();
+    Comparison {
+        ignore: ignore.filter_map(Value::as_str).map(str::to_owned).collect(),
+        by: how.get("by").cloned(),
     }
 }
 

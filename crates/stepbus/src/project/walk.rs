@@ -56,8 +56,9 @@ impl Walk<'_> {
                 }
             }
             (Shape::Count(least, most), _) => self.count(*least, *most, value, at),
-            (Shape::Flag, Value::Bool(_)) => {}
-            (Shape::Flag, Value::String(written)) if written.contains("${") => {
+            (Shape::FlagOr(object), Value::Object(map)) => self.object(object, map, at),
+            (Shape::Flag | Shape::FlagOr(_), Value::Bool(_)) => {}
+            (Shape::Flag | Shape::FlagOr(_), Value::String(written)) if written.contains("${") => {
                 self.parsed(value, at, |text| text.parse::<bool>().ok().map(Value::from), shape);
             }
             (Shape::Size, Value::Number(number)) if number.as_u64().is_some_and(|n| n > 0) => {}
@@ -337,7 +338,9 @@ impl Walk<'_> {
                 quoted.to_owned()
             }
             (Shape::Name(_), Value::Number(_) | Value::Bool(_)) => quoted.to_owned(),
-            (Shape::Flag, Value::String(_)) => "true or false, without quotes".to_owned(),
+            (Shape::Flag | Shape::FlagOr(_), Value::String(_)) => {
+                "true or false, without quotes".to_owned()
+            }
             (Shape::Count(..) | Shape::Size, Value::Number(number)) => {
                 found = number.to_string();
                 String::new()

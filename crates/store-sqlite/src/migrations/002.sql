@@ -25,6 +25,36 @@ CREATE TABLE pauses (
 
 -- Dead letters of one key: what blocks it, and the search for it.
 CREATE INDEX messages_key ON messages (d_key, d_subscription, d_id) WHERE d_key IS NOT NULL;
+
+-- Dead letters by what they died of: the list of causes is read from this index alone.
+CREATE INDEX messages_cause ON messages
+    (queue, d_subscription, error_code, json_extract(attributes, '$.stepbus.cause'), sent)
+    WHERE d_id IS NOT NULL;
+
+-- Payloads of dead letters as operators wrote them.
+CREATE TABLE edits (
+    delivery INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    original BLOB,
+    PRIMARY KEY (delivery, revision)
+) WITHOUT ROWID;
+
+-- Operators' work that goes on over restarts: redrives at a rate.
+CREATE TABLE operations (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    ended INTEGER,
+    body TEXT NOT NULL
+);
+CREATE INDEX operations_running ON operations (id) WHERE status = 1;
+
+-- Runs that are to send what is unchanged.
+ALTER TABLE runs ADD COLUMN force INTEGER NOT NULL DEFAULT 0;
 -- Map runs: the version of the items' source; pages whose children take several items each.
 ALTER TABLE map_runs ADD COLUMN source_version TEXT;
 ALTER TABLE map_pages ADD COLUMN item_count INTEGER NOT NULL DEFAULT 0;

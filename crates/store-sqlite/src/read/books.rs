@@ -14,11 +14,13 @@ fn run_row(row: &Row<'_>) -> Result<RunRow> {
         origin: row.get(4)?,
         label: row.get(5)?,
         priority: coded(row, 6, Priority::from_code)?,
+        force: row.get(7)?,
     })
 }
 
 pub(crate) fn run(conn: &Connection, run: RunId) -> Result<Option<RunRow>> {
-    let sql = "SELECT id, started, last, open, origin, label, priority FROM runs WHERE id = ?1";
+    let sql =
+        "SELECT id, started, last, open, origin, label, priority, force FROM runs WHERE id = ?1";
     one(conn, sql, [int(run.0)], run_row)
 }
 
@@ -29,10 +31,10 @@ pub(crate) fn runs(
     limit: usize,
 ) -> Result<Vec<RunRow>> {
     let sql = if open_only {
-        "SELECT id, started, last, open, origin, label, priority FROM runs INDEXED BY runs_open
+        "SELECT id, started, last, open, origin, label, priority, force FROM runs INDEXED BY runs_open
          WHERE open > 0 AND id < ?1 ORDER BY id DESC LIMIT ?2"
     } else {
-        "SELECT id, started, last, open, origin, label, priority FROM runs
+        "SELECT id, started, last, open, origin, label, priority, force FROM runs
          WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
     };
     let before = before.map_or(i64::MAX, |id| int(id.0));

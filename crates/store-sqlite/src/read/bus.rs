@@ -1,7 +1,8 @@
 use rusqlite::{Connection, Result, Row, params, params_from_iter, types::Value};
 use stepbus_model::{DeliveryId, EventId, MessageId, ResourceId, RunId, Timestamp};
 use stepbus_store::{
-    DeliveryRow, EventRow, LedgerRow, MessageFilter, MessageRow, QueueCounts, Ready, Reception,
+    DeadLetterGroup, DeliveryRow, EditRow, EventRow, LedgerRow, MessageFilter, MessageRow,
+    QueueCounts, Ready, Reception,
 };
 
 use super::{all, bytes, coded, id, maybe_time, one, rows, time};
@@ -223,6 +224,35 @@ pub(crate) fn message(conn: &Connection, message: MessageId) -> Result<Option<Me
     one(conn, &format!("{MESSAGE} WHERE id = ?1"), [int(message.0)], message_row)
 }
 
+/// The same text as in the index.
+const CAUSE: &str = "json_extract(attributes, '$.stepbus.cause')";
+
+/// What a filter adds to a `WHERE`.
+fn narrowed(filter: MessageFilter, sql: &mut String, values: &mut Vec<Value>) {
+    let number = |id: ResourceId| Value::Integer(int(id.0));
+    let cause = format!("instr(lower({CAUSE}), lower(?)) > 0");
+    let wanted = [
+        ("queue = ?", filter.queue.map(number)),
+        ("run = ?", filter.run.map(|id| Value::Integer(int(id.0)))),
+        ("d_subscription = ?", filter.subscription.map(number)),
+        ("error_code = ?", filter.error_code.map(Value::Text)),
+        ("d_key = ?", filter.key.map(Value::Text)),
+        (cause.as_str(), filter.cause.map(Value::Text)),
+        ("sent < ?", filter.sent_before.map(|at| Value::Integer(at.0))),
+        ("sent >= ?", filter.sent_from.map(|at| Value::Integer(at.0))),
+    ];
+    if filter.dead {
+        sql.push_str(" AND d_id IS NOT NULL");
+    }
+    for (condition, value) in wanted {
+        if let Some(value) = value {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        }
+    }
+}
+
 pub(crate) fn messages(
     conn: &Connection,
     filter: MessageFilter,
@@ -231,24 +261,62 @@ pub(crate) fn messages(
 ) -> Result<Vec<MessageRow>> {
     let mut sql = format!("{MESSAGE} WHERE id > ?");
     let mut values = vec![Value::Integer(int(after.0))];
-    let wanted = [
-        ("queue", filter.queue.map(|id| Value::Integer(int(id.0)))),
-        ("run", filter.run.map(|id| Value::Integer(int(id.0)))),
-        ("d_subscription", filter.subscription.map(|id| Value::Integer(int(id.0)))),
-        ("error_code", filter.error_code.map(Value::Text)),
-        ("d_key", filter.key.map(Value::Text)),
-    ];
-    for (column, value) in wanted {
-        if let Some(value) = value {
-            sql.push_str(" AND ");
-            sql.push_str(column);
-            sql.push_str(" = ?");
-            values.push(value);
-        }
-    }
+    narrowed(filter, &mut sql, &mut values);
     sql.push_str(" ORDER BY id LIMIT ?");
     values.push(Value::Integer(rows(limit)));
     all(conn, &sql, params_from_iter(values), message_row)
+}
+
+pub(crate) fn dead_letter_groups(
+    conn: &Connection,
+    filter: MessageFilter,
+) -> Result<Vec<DeadLetterGroup>> {
+    let mut sql = format!(
+        "SELECT queue, d_subscription, error_code, {CAUSE} AS cause, count(*) AS found, min(sent),
+         max(sent), min(id) FROM messages WHERE d_id IS NOT NULL"
+    );
+    let mut values = Vec::new();
+    narrowed(filter, &mut sql, &mut values);
+    sql.push_str(
+        " GROUP BY queue, d_subscription, error_code, cause
+         ORDER BY found DESC, queue, d_subscription, error_code, cause",
+    );
+    all(conn, &sql, params_from_iter(values), |row| {
+        Ok(DeadLetterGroup {
+            queue: ResourceId(id(row, 0)?),
+            subscription: ResourceId(id(row, 1)?),
+            error_code: row.get(2)?,
+            cause: row.get(3)?,
+            count: id(row, 4)?,
+            oldest: time(row, 5)?,
+            newest: time(row, 6)?,
+            sample: MessageId(id(row, 7)?),
+        })
+    })
+}
+
+pub(crate) fn edit(
+    conn: &Connection,
+    delivery: DeliveryId,
+    revision: u32,
+) -> Result<Option<EditRow>> {
+    one(
+        conn,
+        "SELECT revision, at, who, payload, original FROM edits
+         WHERE delivery = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT 1",
+        params![int(delivery.0), revision],
+        |row| {
+            let original: Option<Vec<u8>> = row.get(4)?;
+            Ok(EditRow {
+                delivery,
+                revision: row.get(0)?,
+                at: time(row, 1)?,
+                who: row.get(2)?,
+                payload: bytes(row, 3)?,
+                original: original.map(bytes::Bytes::from),
+            })
+        },
+    )
 }
 
 pub(crate) fn dead_before(

@@ -1,10 +1,11 @@
 use rusqlite::{Connection, Result, Row, params};
 use stepbus_model::{ResourceId, Timestamp};
 use stepbus_store::{
-    AuditRow, ClaimRow, DefinitionRow, KeyRow, PauseRow, ResourceKind, ResourceRow,
+    AuditRow, ClaimRow, DefinitionRow, KeyRow, OperationRow, OperationStatus, PauseRow,
+    ResourceKind, ResourceRow,
 };
 
-use super::{all, coded, id, one, rows, time};
+use super::{all, coded, id, maybe_time, one, rows, time};
 use crate::digest::{claim_digest, key_digest};
 use crate::write::int;
 
@@ -123,4 +124,34 @@ pub(crate) fn pauses(conn: &Connection) -> Result<Vec<PauseRow>> {
             reason: row.get(3)?,
         })
     })
+}
+
+fn operation_row(row: &Row<'_>) -> Result<OperationRow> {
+    Ok(OperationRow {
+        id: id(row, 0)?,
+        kind: row.get(1)?,
+        status: coded(row, 2, OperationStatus::from_code)?,
+        started: time(row, 3)?,
+        ended: maybe_time(row, 4)?,
+        body: row.get(5)?,
+    })
+}
+
+pub(crate) fn operations(
+    conn: &Connection,
+    running_only: bool,
+    limit: usize,
+) -> Result<Vec<OperationRow>> {
+    let sql = if running_only {
+        "SELECT id, kind, status, started, ended, body FROM operations INDEXED BY operations_running
+         WHERE status = 1 ORDER BY id DESC LIMIT ?1"
+    } else {
+        "SELECT id, kind, status, started, ended, body FROM operations ORDER BY id DESC LIMIT ?1"
+    };
+    all(conn, sql, [rows(limit)], operation_row)
+}
+
+pub(crate) fn operation(conn: &Connection, operation: u64) -> Result<Option<OperationRow>> {
+    let sql = "SELECT id, kind, status, started, ended, body FROM operations WHERE id = ?1";
+    one(conn, sql, [int(operation)], operation_row)
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Statement, params};
 use stepbus_model::{DeliveryId, MessageId, Outcome, ResourceId, Timestamp};
 use stepbus_store::{
-    DeliveryRow, EventRow, LedgerRow, MessageRow, Receipt, Reception, Retry, RunRow,
+    DeliveryRow, EditRow, EventRow, LedgerRow, MessageRow, Receipt, Reception, Retry, RunRow,
 };
 
 use super::{Written, hit, int};
@@ -23,14 +23,16 @@ pub(super) struct Bus<'c> {
     delete_message: Statement<'c>,
     hide_message: Statement<'c>,
     move_message: Statement<'c>,
+    revise_message: Statement<'c>,
+    insert_edit: Statement<'c>,
 }
 
 impl<'c> Bus<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Bus {
             insert_run: conn.prepare(
-                "INSERT INTO runs (id, started, last, open, origin, label, priority)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO runs (id, started, last, open, origin, label, priority, force)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
             insert_event: conn.prepare(
                 "INSERT INTO events (id, run, bus, cause_kind, cause, hops, at, envelope)
@@ -74,6 +76,13 @@ impl<'c> Bus<'c> {
                 "UPDATE messages SET queue = ?2, attributes = ?3, visible = ?4, received = 0,
                  first_received = NULL WHERE id = ?1",
             )?,
+            revise_message: conn.prepare(
+                "UPDATE messages SET d_revision = ?2 WHERE id = ?1 AND d_revision = ?2 - 1",
+            )?,
+            insert_edit: conn.prepare(
+                "INSERT INTO edits (delivery, revision, at, who, payload, original)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?,
         })
     }
 
@@ -85,7 +94,8 @@ impl<'c> Bus<'c> {
             row.open,
             row.origin,
             row.label,
-            row.priority.code()
+            row.priority.code(),
+            row.force
         ])?;
         Ok(())
     }
@@ -229,5 +239,22 @@ impl<'c> Bus<'c> {
 
     pub(super) fn delete_message(&mut self, id: MessageId) -> Written {
         hit(&mut self.delete_message, params![int(id.0)], id)
+    }
+
+    pub(super) fn revise_message(&mut self, id: MessageId, revision: u32) -> Written {
+        let subject = format_args!("{id} before revision {revision}");
+        hit(&mut self.revise_message, params![int(id.0), revision], subject)
+    }
+
+    pub(super) fn insert_edit(&mut self, row: &EditRow) -> Written {
+        self.insert_edit.execute(params![
+            int(row.delivery.0),
+            row.revision,
+            row.at.0,
+            row.who,
+            &row.payload[..],
+            row.original.as_deref()
+        ])?;
+        Ok(())
     }
 }

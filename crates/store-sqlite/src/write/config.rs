@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use stepbus_model::{ResourceId, Timestamp};
-use stepbus_store::{AuditRow, ClaimRow, DefinitionRow, KeyRow, PauseRow, ResourceRow, StoreError};
+use stepbus_store::{
+    AuditRow, ClaimRow, DefinitionRow, KeyRow, OperationRow, PauseRow, ResourceRow, StoreError,
+};
 
 use super::{Fault, Written, insert_unique, int};
 use crate::digest::{claim_digest, key_digest};
@@ -23,6 +25,7 @@ pub(super) struct Config<'c> {
     audit: Statement<'c>,
     put_pause: Statement<'c>,
     delete_pause: Statement<'c>,
+    put_operation: Statement<'c>,
 }
 
 impl<'c> Config<'c> {
@@ -67,6 +70,10 @@ impl<'c> Config<'c> {
                 "INSERT OR REPLACE INTO pauses (resource, at, who, reason) VALUES (?1, ?2, ?3, ?4)",
             )?,
             delete_pause: conn.prepare("DELETE FROM pauses WHERE resource = ?1")?,
+            put_operation: conn.prepare(
+                "INSERT OR REPLACE INTO operations (id, kind, status, started, ended, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?,
         })
     }
 
@@ -153,6 +160,18 @@ impl<'c> Config<'c> {
 
     pub(super) fn delete_pause(&mut self, resource: ResourceId) -> Written {
         self.delete_pause.execute(params![int(resource.0)])?;
+        Ok(())
+    }
+
+    pub(super) fn put_operation(&mut self, row: &OperationRow) -> Written {
+        self.put_operation.execute(params![
+            int(row.id),
+            row.kind,
+            row.status.code(),
+            row.started.0,
+            row.ended.map(|at| at.0),
+            row.body
+        ])?;
         Ok(())
     }
 }

@@ -289,6 +289,9 @@ pub async fn messages_are_filtered(driver: &impl Driver) {
         (MessageFilter { key: Some("a".into()), ..filter() }, &[0, 3]),
         (MessageFilter { queue: Some(QUEUE), key: Some("a".into()), ..filter() }, &[0]),
         (MessageFilter { queue: Some(ResourceId(1)), ..filter() }, &[]),
+        (MessageFilter { dead: true, ..filter() }, &[0, 1, 2, 3]),
+        (MessageFilter { sent_before: Some(letters[0].sent), ..filter() }, &[]),
+        (MessageFilter { sent_from: Some(letters[0].sent), dead: true, ..filter() }, &[0, 1, 2, 3]),
     ];
     let dead = |index: usize| {
         let letter: &MessageRow = &letters[index];

@@ -7,8 +7,8 @@ use stepbus_model::ResourceId;
 use super::Driver;
 use super::ground::at;
 use crate::{
-    AuditRow, Batch, ClaimRow, DefinitionRow, KeyRow, PauseRow, ResourceKind, ResourceRow,
-    StoreError,
+    AuditRow, Batch, ClaimRow, DefinitionRow, KeyRow, OperationRow, OperationStatus, PauseRow,
+    ResourceKind, ResourceRow, StoreError,
 };
 
 fn resource(id: u64, version: u32) -> ResourceRow {
@@ -176,4 +176,28 @@ pub async fn pauses_stand_until_they_are_lifted(driver: &impl Driver) {
     batch.unpause(ResourceId(99));
     store.commit(batch).await.unwrap();
     assert_eq!(store.pauses().await.unwrap(), [row(12, "again")]);
+}
+
+pub async fn operations_are_replaced(driver: &impl Driver) {
+    let store = driver.open().await;
+    let row = |id: u64, status: OperationStatus| OperationRow {
+        id,
+        kind: "dlq.redrive".into(),
+        status,
+        started: at(1),
+        ended: (status != OperationStatus::Running).then(|| at(2)),
+        body: format!("{{\"id\":{id}}}"),
+    };
+    let running = OperationStatus::Running;
+    let mut batch = Batch::new();
+    for id in [3, 5, 4] {
+        batch.put_operation(row(id, running));
+    }
+    batch.put_operation(row(4, OperationStatus::Cancelled));
+    store.commit(batch).await.unwrap();
+    assert_eq!(store.operations(true, 9).await.unwrap(), [row(5, running), row(3, running)]);
+    let newest = store.operations(false, 2).await.unwrap();
+    assert_eq!(newest, [row(5, running), row(4, OperationStatus::Cancelled)]);
+    assert_eq!(store.operation(3).await.unwrap(), Some(row(3, running)));
+    assert_eq!(store.operation(9).await.unwrap(), None);
 }

@@ -68,6 +68,7 @@ impl Ground {
             origin: "operator".into(),
             label: "container=products".into(),
             priority: Priority::High,
+            force: true,
             started: at(0),
             last: at(0),
             open: 0,

@@ -7,6 +7,7 @@ mod bus;
 mod commit;
 mod config;
 mod ground;
+mod letters;
 mod log;
 mod maps;
 pub mod script;
@@ -19,6 +20,7 @@ use crate::Store;
 pub use bus::*;
 pub use commit::*;
 pub use config::*;
+pub use letters::*;
 pub use log::*;
 pub use maps::*;
 pub use work::*;
@@ -41,6 +43,7 @@ macro_rules! conformance {
             claims_hold_until_they_expire
             audit_rows_come_newest_first
             pauses_stand_until_they_are_lifted
+            operations_are_replaced
             events_are_listed_by_bus
             deliveries_are_listed_by_what_they_wait_for
             lanes_show_their_first_delivery
@@ -48,6 +51,8 @@ macro_rules! conformance {
             dead_letters_come_back_or_are_given_up
             messages_are_filtered
             messages_are_received_hidden_and_moved
+            dead_letters_are_grouped
+            dead_letters_are_edited
             executions_are_kept_whole
             executions_are_listed_newest_first
             executions_are_parked_and_woken

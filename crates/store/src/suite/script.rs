@@ -72,6 +72,7 @@ impl Script {
             origin,
             label,
             priority: Priority::Normal,
+            force: false,
             started: at,
             last: at,
             open: 0,

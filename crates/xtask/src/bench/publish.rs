@@ -118,7 +118,13 @@ fn entry(number: u64, rules: u64) -> Entry {
         resources: Vec::new(),
         time: None,
     };
-    Entry { bus: "bench".into(), event, priority: Priority::default(), dedup_id: None }
+    Entry {
+        bus: "bench".into(),
+        event,
+        priority: Priority::default(),
+        dedup_id: None,
+        force: false,
+    }
 }
 
 fn declared(rules: u64) -> Declared {

@@ -190,6 +190,7 @@ impl Bench {
             origin: "bench".into(),
             label: String::new(),
             priority: Priority::Normal,
+            force: false,
             started: at,
             last: at,
             open: 0,

@@ -11,7 +11,7 @@ use stepbus_store::MessageFilter;
 
 use super::world::{Running, Target, World, until};
 use crate::TargetSpec;
-use crate::delivery::{Redrive, RedriveVersion, Selection};
+use crate::delivery::{EditError, GroupBy, Redrive, RedriveVersion, Selection};
 
 fn products(count: u64) -> impl Iterator<Item = (String, u64)> {
     (0..count).map(|n| (format!("P-{n}"), n))
@@ -261,4 +261,130 @@ async fn what_is_left_of_a_subscription_that_is_gone() {
     assert_eq!(running.engine.store.check().await.unwrap(), vec![]);
     assert_eq!(target.taken().len(), 3);
     assert_eq!(gone.target, TargetSpec::Destination("shop".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_grouped_by_what_they_died_of() {
+    let target = Target::start().await;
+    let world = World::new(&target);
+    target.behave(|call| match call.n() % 4 {
+        0 => (422, json!({ "message": format!("product {}: price missing", call.sku()) })),
+        n => (400, json!({ "message": format!("row {}: no UoM", 1_000 + n) })),
+    });
+    let running = world.open().await;
+    running.publish(products(40)).await;
+    running.quiet().await;
+    let groups = async |filter: MessageFilter, by: GroupBy| {
+        let groups = running.engine.dead_letter_groups(filter, by).await.unwrap();
+        groups.into_iter().map(|group| (group.count, group.cause.unwrap())).collect::<Vec<_>>()
+    };
+    let all = MessageFilter::default;
+    let by_cause = groups(all(), GroupBy::Cause).await;
+    let counts: Vec<u64> = by_cause.iter().map(|(count, _)| *count).collect();
+    assert_eq!(counts, [30, 10], "{by_cause:?}");
+    assert!(by_cause[0].1.contains("row #: no UoM"), "{by_cause:?}");
+    assert!(by_cause[1].1.contains("product {key}: price missing"), "{by_cause:?}");
+    assert_eq!(groups(all(), GroupBy::Queue).await.len(), 1);
+    let only = MessageFilter { cause: Some("NO UOM".into()), ..all() };
+    assert_eq!(groups(only.clone(), GroupBy::Subscription).await[0].0, 30);
+    assert_eq!(running.engine.dead_letters(only, MessageId(0), 99).await.unwrap().len(), 30);
+    let aged = MessageFilter { sent_before: Some(stepbus_model::Timestamp(0)), ..all() };
+    assert!(groups(aged, GroupBy::Cause).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_payload_takes_the_place_of_the_transforms() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().skip_unchanged = true;
+    target.behave(|call| match call.body.get("uom") {
+        Some(_) => (200, json!({})),
+        None => (400, json!({ "message": "no UoM" })),
+    });
+    let running = world.open().await;
+    running.publish(products(2)).await;
+    running.quiet().await;
+    let letters = running.dead().await;
+    let (id, other) = (letters[0].id, letters[1].id);
+    let before = running.engine.dead_letter_payload(id).await.unwrap();
+    let sku = letters[0].key.clone().unwrap();
+    let original = json!({ "sku": sku, "n": before.payload.as_ref().unwrap()["n"] });
+    assert_eq!((before.payload.as_ref(), before.revision), (Some(&original), 0));
+    let edited = json!({ "sku": sku, "uom": "PCE" });
+    let engine = &running.engine;
+    engine.edit_dead_letter(id, &json!({ "sku": sku, "uom": 1 }), "eve", "").await.unwrap();
+    let view = engine.edit_dead_letter(id, &edited, "tester", "typed wrong").await.unwrap();
+    assert_eq!((view.payload.as_ref(), view.revision), (Some(&edited), 2));
+    let kept = view.edited.unwrap();
+    assert_eq!((kept.by.as_str(), kept.original), ("tester", Some(original)));
+    assert!(matches!(
+        engine.edit_dead_letter(MessageId(1), &edited, "tester", "").await,
+        Err(EditError::NoDeadLetter(_))
+    ));
+    let large = json!("x".repeat(engine.limits().event_bytes));
+    assert!(matches!(
+        engine.edit_dead_letter(other, &large, "tester", "").await,
+        Err(EditError::TooLarge { .. })
+    ));
+    let refused = target.calls();
+    assert_eq!(running.redrive_all(RedriveVersion::Original).await.done, 2);
+    running.quiet().await;
+    running
+        .expect_books(Totals { matched: 2, delivered: 1, dead_lettered: 1, ..Totals::default() })
+        .await;
+    let taken = target.taken();
+    assert_eq!((taken.len(), &taken[0].body), (1, &edited));
+    let key = &taken[0].idempotency_key;
+    assert!(refused.iter().all(|(call, _)| call.idempotency_key != *key), "another payload");
+    let audit = engine.audit_log(None, 9).await.unwrap();
+    let edits: Vec<_> = audit.iter().filter(|line| line.action == "dlq.edit").collect();
+    assert_eq!(edits.len(), 2);
+    assert_eq!(
+        (edits[0].who.as_str(), &edits[0].detail["reason"]),
+        ("tester", &json!("typed wrong"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_at_a_rate_goes_on_after_a_restart() {
+    let target = Target::start().await;
+    let world = World::new(&target);
+    let down = down(&target, 400);
+    let running = world.open().await;
+    running.publish(products(60)).await;
+    running.quiet().await;
+    down.store(false, Ordering::Relaxed);
+    let wish = Redrive {
+        selection: Selection::Matching(MessageFilter::default()),
+        rate: NonZeroU32::new(40),
+        version: RedriveVersion::Original,
+        who: "tester".into(),
+    };
+    let id = running.engine.start_redrive(wish.clone()).await.unwrap();
+    until("some are redriven", async || running.totals("load").await.delivered >= 4).await;
+    running.stop().await;
+    let running = world.open().await;
+    let left = running.dead().await.len();
+    assert!(left > 0, "it was interrupted");
+    let view = running.engine.await_operation(id, Duration::from_secs(60)).await.unwrap().unwrap();
+    assert_eq!((view.status, view.tally.done, view.wish), ("SUCCEEDED", 60, Some(wish.clone())));
+    running.quiet().await;
+    running.expect_books(delivered(60)).await;
+    assert_eq!(target.taken().len(), 60, "each of them once");
+    let audit = running.engine.audit_log(None, 99).await.unwrap();
+    let counts = audit.iter().filter_map(|line| line.detail["count"].as_u64());
+    assert_eq!(counts.sum::<u64>(), 60, "the audit adds up");
+
+    // One that is cancelled ends after what it is at.
+    down.store(true, Ordering::Relaxed);
+    running.publish((100..160).map(|n| (format!("P-{n}"), n))).await;
+    running.quiet().await;
+    down.store(false, Ordering::Relaxed);
+    let id = running.engine.start_redrive(wish).await.unwrap();
+    until("some are redriven", async || running.dead().await.len() < 60).await;
+    assert!(running.engine.cancel_operation(id, "tester").await.unwrap());
+    let view = running.engine.await_operation(id, Duration::from_secs(60)).await.unwrap().unwrap();
+    assert_eq!(view.status, "CANCELLED");
+    assert_eq!(running.dead().await.len() as u64, 60 - view.tally.done);
+    assert!(!running.engine.cancel_operation(id, "tester").await.unwrap());
 }

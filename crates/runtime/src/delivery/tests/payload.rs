@@ -142,3 +142,49 @@ async fn an_upsert_remembers_the_remote_id_by_key() {
     assert_eq!((count("GET"), count("POST"), count("PUT")), (2, 2, 18));
     running.expect_books(Totals { matched: 20, delivered: 20, ..Totals::default() }).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_count_makes_no_change() {
+    let check = async |compare: crate::Comparison, details: &[Value], sent: usize| {
+        let target = Target::start().await;
+        let mut world = World::new(&target);
+        world.load().skip_unchanged = true;
+        world.load().compare = compare;
+        let running = world.open().await;
+        in_turn(&running, details).await;
+        assert_eq!(bodies(&target).len(), sent);
+    };
+    let detail = |n: u64, at: u64| json!({ "sku": "P", "n": n, "meta": { "at": at } });
+    let details = [detail(1, 1), detail(1, 2), detail(2, 3), detail(2, 4), detail(1, 5)];
+    check(crate::Comparison::default(), &details, 5).await;
+    let ignore = crate::Comparison { ignore: vec!["meta.at".into()], by: None };
+    check(ignore, &details, 3).await;
+    let by = Some(json!("{% $payload.n > 0 %}"));
+    check(crate::Comparison { ignore: Vec::new(), by }, &details, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_run_sends_what_is_unchanged() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().skip_unchanged = true;
+    let running = world.open().await;
+    let detail = json!({ "sku": "P", "n": 1 });
+    in_turn(&running, &[detail.clone(), detail.clone()]).await;
+    running.publish_forced(detail.clone()).await;
+    running.quiet().await;
+    assert_eq!(bodies(&target).len(), 2, "the forced one as well");
+    in_turn(&running, std::slice::from_ref(&detail)).await;
+    assert_eq!(bodies(&target).len(), 2, "the one after it is unchanged again");
+    // The flag stands with the run: a delivery of it that waited over a restart has it too.
+    let id = running.engine.catalogue().subscription_named("load").unwrap().id;
+    running.engine.pause(id, "tester", "").await.unwrap();
+    running.publish_forced(detail).await;
+    running.stop().await;
+    let running = world.open().await;
+    running.engine.unpause(id, "tester").await.unwrap();
+    running.quiet().await;
+    assert_eq!(bodies(&target).len(), 3);
+    let expected = Totals { matched: 5, delivered: 3, unchanged: 2, ..Totals::default() };
+    running.expect_books(expected).await;
+}

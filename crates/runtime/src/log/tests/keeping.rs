@@ -247,7 +247,7 @@ fn entry(n: u64, dedup_id: Option<&str>) -> Entry {
         time: None,
     };
     let dedup_id = dedup_id.map(str::to_owned);
-    Entry { bus: "catalog".into(), event, priority: Priority::Normal, dedup_id }
+    Entry { bus: "catalog".into(), event, priority: Priority::Normal, dedup_id, force: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]

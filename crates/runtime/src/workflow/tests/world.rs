@@ -52,6 +52,7 @@ impl Running {
             origin: "test".into(),
             label: String::new(),
             priority: Priority::Normal,
+            force: false,
             started: now,
             last: now,
             open: 0,

@@ -287,7 +287,7 @@ fn options() {
     check(
         "skip_unchanged: yes",
         expect![[r#"
-        stepbus.yaml:3:21: error: expected true or false, found a text
+        stepbus.yaml:3:21: error: expected true, false or an object, found a text
           3 |     skip_unchanged: yes
             |                     ^
           hint: true or false, without quotes

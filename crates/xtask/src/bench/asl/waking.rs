@@ -190,6 +190,7 @@ async fn keep(store: &SqliteStore, long: &Long) -> Result<ExecutionRow> {
         last: BEGIN,
         open: 0,
         priority: Priority::Normal,
+        force: false,
     });
     batch.start_execution(row.clone());
     for (first, entry) in (0..).zip(&long.journal) {

@@ -82,6 +82,8 @@ pub struct Limits {
     pub map_page_bytes: usize,
     /// Items of one map run that come from an ItemReader. AWS: 100,000,000.
     pub map_items: u64,
+    /// Tries of one page of items from an HTTP endpoint.
+    pub item_page_attempts: u32,
     /// The header of a CSV file. AWS: 10 KiB.
     pub csv_header_bytes: usize,
     /// A manifest that lists the objects to read.
@@ -201,9 +203,10 @@ impl Limits {
         map_page_items: 1_000,
         map_page_bytes: 1024 * 1024,
         map_items: 100_000_000,
+        item_page_attempts: 8,
         csv_header_bytes: 1024 * 1024,
         manifest_bytes: 64 * 1024 * 1024,
-        object_chunk_bytes: 1024 * 1024,
+        object_chunk_bytes: 4 * 1024 * 1024,
         listing_window: 10_000,
         object_part_bytes: 8 * 1024 * 1024,
         result_file_bytes: 5 * 1024 * 1024 * 1024,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use stepbus_asl::WorkflowType;
-use stepbus_connect::{ConnectionSpec, DestinationSpec};
+use stepbus_connect::{BucketSpec, ConnectionSpec, DestinationSpec};
 use stepbus_expr::{InputTransformer, TargetInput, TargetInputError};
 use stepbus_model::{Timestamp, arn};
 use stepbus_store::Priority;
@@ -21,6 +21,7 @@ pub struct Declared {
     pub buses: Vec<BusSpec>,
     pub queues: Vec<QueueSpec>,
     pub connections: Vec<ConnectionSpec>,
+    pub buckets: Vec<BucketSpec>,
     pub destinations: Vec<DestinationSpec>,
     pub workflows: Vec<WorkflowSpec>,
     pub subscriptions: Vec<SubscriptionSpec>,

@@ -176,6 +176,10 @@ fn equip(connect: &Arc<Connect>, declared: &Declared) -> Result<(), CatalogueErr
         let set = connect.set_connection(spec.clone());
         set.map_err(|errors| unusable("connection", &spec.name, &errors))?;
     }
+    for spec in &declared.buckets {
+        let set = connect.set_bucket(spec.clone());
+        set.map_err(|errors| unusable("bucket", &spec.name, &errors))?;
+    }
     for spec in &declared.destinations {
         let set = connect.set_destination(spec.clone());
         set.map_err(|errors| unusable("destination", &spec.name, &errors))?;

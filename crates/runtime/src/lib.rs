@@ -62,7 +62,7 @@ pub use views::{
     EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,
     status_named,
 };
-pub use workflow::{RESOURCES, Restored, restore};
+pub use workflow::{ITEM_PAGES, RESOURCES, Restored, restore};
 // What this room hands through from the one above.
 pub use stepbus_asl::HistoryEvent;
 pub use stepbus_asl::recording::{Recording, RecordingError};

@@ -120,7 +120,6 @@ impl Family {
             .as_ref()
             .map_or_else(|| self.identity(engine, index).to_string(), |row| row.name.clone());
         let mut result = ChildResult {
-            index,
             arn: self.arn(&name),
             name,
             state_machine_arn: self.state_machine_arn.clone(),

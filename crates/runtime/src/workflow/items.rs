@@ -1,14 +1,24 @@
 //! Where the items of a map run come from: read page by page, each page with the token that leads
 //! to the next one.
 
+mod object;
+mod objects;
+mod pages;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use stepbus_asl::{Failure, MapRunSpec, MapSource};
+use stepbus_items::ItemFault;
 
 use crate::engine::Engine;
+
+const GET_OBJECT: &str = "arn:aws:states:::s3:getObject";
+const LIST_OBJECTS: &str = "arn:aws:states:::s3:listObjectsV2";
+/// Items from an HTTP endpoint, page after page. AWS has no such reader, so the name is ours.
+pub const ITEM_PAGES: &str = "arn:stepbus:items:::http:pages";
 
 /// One item as it was read.
 #[derive(Debug, Clone)]
@@ -50,25 +60,45 @@ pub(crate) trait ItemSource: Send {
 
 /// `Map.Item.Source` of the context object.
 pub(super) fn source_name(spec: &MapRunSpec) -> String {
-    match &spec.source {
-        MapSource::Items(_) => "STATE_DATA".to_owned(),
-        MapSource::Reader(reader) => reader.resource.clone(),
+    let MapSource::Reader(reader) = &spec.source else { return "STATE_DATA".to_owned() };
+    let text = |name: &str| reader.arguments.get(name).and_then(Value::as_str).unwrap_or_default();
+    match reader.resource.as_str() {
+        GET_OBJECT => format!("S3://{}/{}", text("Bucket"), text("Key")),
+        LIST_OBJECTS => format!("S3://{}", text("Bucket")),
+        ITEM_PAGES => text("ApiEndpoint").to_owned(),
+        other => other.to_owned(),
     }
 }
 
 /// Opens the source of a map run. `pinned` is the version its first page was read from.
 pub(super) async fn open(
-    _engine: &Arc<Engine>,
+    engine: &Arc<Engine>,
     spec: &MapRunSpec,
-    _pinned: Option<&str>,
+    pinned: Option<&str>,
 ) -> Result<Box<dyn ItemSource>, Failure> {
-    match &spec.source {
-        MapSource::Items(items) => Ok(Box::new(Members::of(items.clone()))),
-        MapSource::Reader(reader) => {
-            let cause = format!("The ItemReader resource {} is not offered", reader.resource);
-            Err(Failure::new("States.ItemReaderFailed", cause))
+    let reader = match &spec.source {
+        MapSource::Items(items) => return Ok(Box::new(Members::of(items.clone()))),
+        MapSource::Reader(reader) => reader,
+    };
+    match reader.resource.as_str() {
+        GET_OBJECT | LIST_OBJECTS => {
+            objects::open(&engine.connect, reader, &engine.limits, pinned).await
         }
+        ITEM_PAGES => Ok(Box::new(pages::open(engine, reader)?)),
+        other => Err(reader_failed(&ItemFault(format!(
+            "The ItemReader resource {other} is not offered; there are: {GET_OBJECT}, \
+             {LIST_OBJECTS}, {ITEM_PAGES}"
+        )))),
     }
+}
+
+fn reader_failed(fault: &ItemFault) -> Failure {
+    Failure::new("States.ItemReaderFailed", fault.0.clone())
+}
+
+fn item(read: stepbus_items::Item) -> Result<Item, ItemFault> {
+    let value = RawValue::from_string(read.json).map_err(|error| ItemFault(error.to_string()))?;
+    Ok(Item { key: read.key, value })
 }
 
 /// The members of an array from the state's data. The journal holds it, so it needs no version.

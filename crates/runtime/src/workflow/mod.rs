@@ -40,6 +40,7 @@ use crate::catalogue::Workflow;
 use crate::engine::Engine;
 use driver::{Driver, Fate};
 
+pub use items::ITEM_PAGES;
 pub(crate) use journal::decode as decode_journal;
 pub use restore::{Restored, restore};
 pub use tasks::RESOURCES;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use stepbus_asl::{Failure, MapRunSpec, MapSource};
+use stepbus_items::ReaderConfig;
 use stepbus_model::{Limits, MapRunId, crash};
 use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, MapPageRow, StoreError};
 use tokio::sync::mpsc;
@@ -106,7 +107,7 @@ impl Cutter {
             batched: batcher.is_some(),
             most_items: most_items.unwrap_or(usize::MAX),
             most_bytes: most_bytes.unwrap_or(usize::MAX).min(limits.payload_bytes),
-            allowed: max_items(spec),
+            allowed: max_items(spec, limits),
             page: 0,
             unit: 0,
             item: 0,
@@ -250,11 +251,10 @@ impl Cutter {
     }
 }
 
-/// `MaxItems` of the reader's configuration; 0 and none are no bound.
-fn max_items(spec: &MapRunSpec) -> u64 {
+/// `MaxItems` of the reader's configuration; one that makes no sense fails when the source opens.
+fn max_items(spec: &MapRunSpec, limits: &Limits) -> u64 {
     let MapSource::Reader(reader) = &spec.source else { return u64::MAX };
-    let most = reader.config.get("MaxItems").and_then(Value::as_u64);
-    most.filter(|most| *most > 0).unwrap_or(u64::MAX)
+    ReaderConfig::parse(&reader.config, limits).map_or(u64::MAX, |config| config.max_items)
 }
 
 /// The first page of an array in the state's data, to be committed with the map run's start.

@@ -1,6 +1,8 @@
 //! Where the results of a map run go: an array in the state's output, or what a ResultWriter
 //! writes.
 
+mod files;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use stepbus_asl::{Failure, MapRunSpec};
 use stepbus_model::{MapRunId, Timestamp};
-use stepbus_store::{ExecutionRow, ExecutionStatus, MapCounts, MapRunRow};
+use stepbus_store::{ExecutionRow, ExecutionStatus, MapCounts};
 
 use super::child::Family;
 use super::pages::{self, Trouble};
@@ -16,10 +18,7 @@ use crate::engine::Engine;
 
 /// A child as a sink is told of it.
 #[derive(Debug, Clone, Default)]
-#[expect(dead_code, reason = "what a writer may write")]
 pub(crate) struct ChildResult {
-    /// Its place among the map run's children.
-    pub index: u64,
     /// None: it was not started, because the map run failed before.
     pub status: Option<ExecutionStatus>,
     pub name: String,
@@ -51,18 +50,13 @@ pub(crate) trait ResultSink: Send {
 }
 
 /// Opens what the map run's results go to.
-pub(super) async fn open(
+pub(super) fn open(
     engine: &Arc<Engine>,
     spec: &MapRunSpec,
-    _map_run: &MapRunRow,
 ) -> Result<Box<dyn ResultSink>, Failure> {
     match &spec.result_writer {
         None => Ok(Box::new(Collected::up_to(engine.limits.payload_bytes))),
-        Some(writer) => {
-            let resource = writer.resource.as_deref().unwrap_or("none");
-            let cause = format!("The ResultWriter resource {resource} is not offered");
-            Err(Failure::new("States.ResultWriterFailed", cause))
-        }
+        Some(writer) => files::open(engine, spec, writer),
     }
 }
 

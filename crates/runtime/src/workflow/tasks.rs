@@ -75,7 +75,7 @@ async fn http_invoke(
 }
 
 /// The arguments by the HTTP Task's names.
-fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
+pub(super) fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
     let invalid = |what: &str| Failure::new("States.Runtime", format!("http:invoke: {what}"));
     let text = |name: &str| {
         arguments

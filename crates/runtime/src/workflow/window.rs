@@ -374,7 +374,7 @@ async fn results(
     row: &MapRunRow,
     family: &Family,
 ) -> Result<(Value, Batch), Trouble> {
-    let mut sink = results::open(engine, spec, row).await.map_err(Trouble::Failed)?;
+    let mut sink = results::open(engine, spec).map_err(Trouble::Failed)?;
     let told = results::tell(engine, row.id, family, &mut *sink).await?;
     let output = sink.finish().await.map_err(Trouble::Failed)?;
     let mut written = Batch::new();

@@ -23,7 +23,7 @@ impl Files {
 
 impl Reader<'_> {
     /// A path of the project file, the same from wherever it is used.
-    pub(super) fn full_path(&self, path: &str) -> PathBuf {
+    pub(super) fn full_path(&self, path: impl AsRef<Path>) -> PathBuf {
         let full = self.files.folder.join(path);
         std::path::absolute(&full).unwrap_or(full)
     }

@@ -35,6 +35,7 @@ text!(SOME, format::some, "", "");
 text!(NAME, format::name, format::NAME_PATTERN, "");
 text!(URL, format::url, "https?://.+", "https://crm.example/products/{sku}");
 text!(PATH, format::some, "", "logs/events.jsonl");
+text!(S3_URL, format::url, "https?://.+", "http://127.0.0.1:9000");
 text!(METHOD, format::method, "[A-Z]+", "PUT");
 text!(RATE, format::is_rate, "", "300/s");
 text!(SPAN, format::is_duration, DURATION, "5s");
@@ -63,6 +64,11 @@ pub(super) static PROJECT: Object = object(&[
         "destinations",
         "Where deliveries go: one call, or an upsert of up to three.",
         Shape::Named(&Shape::Object(&DESTINATION)),
+    ),
+    optional(
+        "buckets",
+        "Object storage that maps read their items from and write their results to.",
+        Shape::Named(&Shape::Object(&BUCKET)),
     ),
     optional("buses", "Event buses.", Shape::Named(&Shape::Object(&BUS))),
     optional(
@@ -239,6 +245,37 @@ static OUTCOME: Object = object(&[
         Shape::Expression(RESPONSE),
     ),
     optional("login", "True of one that asks to log in again.", Shape::Expression(RESPONSE)),
+]);
+
+static BUCKET: Object = Object {
+    fields: &[
+        optional(
+            "path",
+            "A folder, seen from the project file; keys are paths below it.",
+            Shape::Text(&SOME),
+        ),
+        optional("s3", "A bucket of S3 or a service like it.", Shape::Object(&S3)),
+    ],
+    one_of: &["path", "s3"],
+};
+
+static S3: Object = object(&[
+    optional("endpoint", "Where the service is; AWS's own by default.", Shape::Text(&S3_URL)),
+    optional("region", "Its region; us-east-1 by default.", Shape::Text(&SOME)),
+    optional("bucket", "The bucket's name there, when it is another one.", Shape::Text(&SOME)),
+    optional(
+        "access_key",
+        "The access key's id; without keys, requests are not signed.",
+        Shape::Text(&SECRET),
+    ),
+    optional("secret_key", "The secret access key.", Shape::Text(&SECRET)),
+    optional("session_token", "The token of a temporary key.", Shape::Text(&SECRET)),
+    optional(
+        "style",
+        "Where the bucket's name goes: `path` (by default at an `endpoint`) or `virtual`, into the \
+         host's name.",
+        Shape::Word(&["path", "virtual"]),
+    ),
 ]);
 
 static BUS: Object = object(&[

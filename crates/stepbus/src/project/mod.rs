@@ -165,6 +165,7 @@ impl<'a> Reader<'a> {
             buses: self.buses(),
             queues,
             connections: self.connections(),
+            buckets: self.buckets(),
             destinations: self.destinations(),
             workflows: self.workflows(),
             subscriptions,

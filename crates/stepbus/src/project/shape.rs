@@ -75,6 +75,7 @@ pub(super) struct Text {
 /// A section of the file whose members others name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Section {
+    Buckets,
     Buses,
     Connections,
     Destinations,
@@ -85,6 +86,7 @@ pub(super) enum Section {
 impl Section {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Section::Buckets => "buckets",
             Section::Buses => "buses",
             Section::Connections => "connections",
             Section::Destinations => "destinations",
@@ -96,6 +98,7 @@ impl Section {
     /// What one member is.
     pub(super) fn kind(self) -> &'static str {
         match self {
+            Section::Buckets => "bucket",
             Section::Buses => "bus",
             Section::Connections => "connection",
             Section::Destinations => "destination",

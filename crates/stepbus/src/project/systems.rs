@@ -1,9 +1,10 @@
-//! Connections and destinations.
+//! Connections, destinations and buckets.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stepbus_connect::{
-    Action, Auth, CallSpec, ConnectionSpec, DestinationSpec, ParamValue, Params, Secret, SpecError,
+    Action, Auth, BucketPlace, BucketSpec, CallSpec, ConnectionSpec, DestinationSpec, ParamValue,
+    Params, Secret, SpecError,
 };
 use stepbus_document::join;
 
@@ -58,6 +59,21 @@ impl Reader<'_> {
             destinations.push(spec);
         }
         destinations
+    }
+
+    pub(super) fn buckets(&mut self) -> Vec<BucketSpec> {
+        let mut buckets = Vec::new();
+        for (name, value, at) in self.sound("buckets") {
+            let Some(mut spec) = self.spec::<BucketSpec>(value.clone(), &at) else { continue };
+            spec.name = name.to_owned();
+            if let BucketPlace::Path(path) = &mut spec.place {
+                *path = self.full_path(&path);
+            }
+            let checked = spec.check();
+            self.refused(checked, &at);
+            buckets.push(spec);
+        }
+        buckets
     }
 
     fn call_beside_upsert(&mut self, value: &Value, at: &str) -> bool {

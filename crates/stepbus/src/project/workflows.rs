@@ -3,8 +3,9 @@
 use serde_json::Value;
 use stepbus_asl::{Diagnostic, Program, Severity, WorkflowType};
 use stepbus_document::{Document, join};
+use stepbus_items::ReaderConfig;
 use stepbus_model::arn;
-use stepbus_runtime::WorkflowSpec;
+use stepbus_runtime::{ITEM_PAGES, WorkflowSpec};
 
 use super::problem::{self, Source};
 use super::shape::Section;
@@ -136,7 +137,7 @@ impl Reader<'_> {
         sound.then_some((document, changed))
     }
 
-    /// Connections and buses that a definition names outright.
+    /// Connections, buses and buckets that a definition names outright.
     fn references(&mut self, value: &Value, at: &str, definition: &Definition) {
         match value {
             Value::Object(members) => {
@@ -157,10 +158,14 @@ impl Reader<'_> {
     }
 
     fn resource(&mut self, resource: &str, state: &Value, at: &str, definition: &Definition) {
+        self.reader_config(state, at, definition);
         for arguments in ["Arguments", "Parameters"] {
             let Some(value) = state.get(arguments) else { continue };
             let at = join(at, arguments);
-            if resource.contains(":http:invoke") {
+            if resource.contains(":::s3:") {
+                let pointer = format!("{at}/Bucket");
+                self.literal(Section::Buckets, value.get("Bucket"), &pointer, definition);
+            } else if resource.contains(":http:invoke") || resource == ITEM_PAGES {
                 let pointer = "/Authentication/ConnectionArn";
                 let named = value.pointer(pointer);
                 self.literal(Section::Connections, named, &format!("{at}{pointer}"), definition);
@@ -172,6 +177,24 @@ impl Reader<'_> {
                     self.literal(Section::Buses, named, &pointer, definition);
                 }
             }
+        }
+    }
+
+    /// Says what is wrong with an ItemReader before a run does, as far as nothing is computed.
+    fn reader_config(&mut self, reader: &Value, at: &str, definition: &Definition) {
+        let Some(config @ Value::Object(members)) = reader.get("ReaderConfig") else { return };
+        let computed = |(name, value): (&String, &Value)| {
+            name.ends_with("Path") || value.as_str().is_some_and(|text| text.starts_with("{%"))
+        };
+        let pointer = format!("{at}/ReaderConfig");
+        let location = format!("{}{pointer}", definition.prefix);
+        let noted = self.problems.any_within(&definition.source, &location);
+        if noted || members.iter().any(computed) {
+            return;
+        }
+        if let Err(fault) = ReaderConfig::parse(config, &self.limits) {
+            let position = definition.document.position(&pointer);
+            self.problems.error(&definition.source, position, &location, fault.to_string());
         }
     }
 

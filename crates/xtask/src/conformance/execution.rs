@@ -1,6 +1,7 @@
 //! Recorded executions: run on a clock that is moved by hand, with stand-ins for functions.
 
 pub(super) mod compare;
+mod items;
 mod recording;
 mod world;
 

@@ -147,7 +147,7 @@ fn run_case(case: &Value, siblings: &Siblings<'_>) -> Outcome {
 }
 
 /// Services that workflows may call in these runs.
-const OFFERED: [&str; 5] = ["activity", "events", "lambda", "sqs", "states"];
+const OFFERED: [&str; 6] = ["activity", "events", "lambda", "s3", "sqs", "states"];
 
 fn lacks_service(case: &Value) -> bool {
     case["needs"].as_array().is_some_and(|needs| {

@@ -5,4 +5,6 @@ mod maps;
 mod memory;
 mod nested;
 mod pages;
+mod readers;
 mod world;
+mod writers;

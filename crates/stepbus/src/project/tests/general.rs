@@ -80,7 +80,7 @@ fn the_project_itself() {
             stepbus.yaml:3:1: error: unknown field `xyz`
               3 | xyz: 1
                 | ^
-              hint: known: name, limits, connections, destinations, buses, archives, storage, queues, subscriptions, workflows, endpoints
+              hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints
         "#]],
     );
     check(
@@ -313,8 +313,8 @@ fn a_project_is_checked_without_its_secrets() {
           3 |   crm: { auth: { basic: { username: "${NOBODY}", password: "${file:nothing}" } }, rate: "${NOWHERE}/s" }
             |                                                                                          ^
           hint: set it in the environment: export NOWHERE=…
-        stepbus.yaml:8:30: warning: the variable `URL` is not set
-          8 | destinations: { crm: { url: "${URL}/products/{sku}" } }
+        stepbus.yaml:9:30: warning: the variable `URL` is not set
+          9 | destinations: { crm: { url: "${URL}/products/{sku}" } }
             |                              ^
           hint: set it in the environment: export URL=…
         w.yaml:2:37: warning: the variable `NOWHERE` is not set
@@ -354,17 +354,17 @@ fn long_lines_and_control_characters_are_shown_safely() {
         stepbus.yaml:1:314: error: unknown field `b`
           1 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "b": 1, "c": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
             |                                                              ^
-          hint: known: name, limits, connections, destinations, buses, archives, storage, queues, subscriptions, workflows, endpoints
+          hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints
         stepbus.yaml:1:322: error: unknown field `c`
           1 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "b": 1, "c": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
             |                                                              ^
-          hint: known: name, limits, connections, destinations, buses, archives, storage, queues, subscriptions, workflows, endpoints
+          hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints
     "#]].assert_eq(&Folder::new(&format!("{{\"name\": \"{long}\", \"b\": 1, \"c\": \"{long}\"}}")).rendered());
     expect![[r#"
         stepbus.yaml:2:1: error: unknown field `b�[31m`
           2 | "b\u001b[31m": 1
             | ^
-          hint: known: name, limits, connections, destinations, buses, archives, storage, queues, subscriptions, workflows, endpoints
+          hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints
     "#]].assert_eq(&Folder::new("name: a\n\"b\\u001b[31m\": 1\n").rendered());
 }
 

@@ -58,6 +58,7 @@ impl Folder {
 /// Sections that a wrong one may refer to.
 pub(super) const REST: &str = r#"
 connections: { crm: {} }
+buckets: { files: { path: data } }
 buses: { catalog: }
 destinations: { crm: { url: "${URL}/products/{sku}" } }
 workflows: { sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }

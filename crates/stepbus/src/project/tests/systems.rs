@@ -1,6 +1,8 @@
 use expect_test::expect;
 
-use super::check;
+use stepbus_connect::BucketPlace;
+
+use super::{Folder, check};
 
 #[test]
 fn connections() {
@@ -356,4 +358,81 @@ fn upserts() {
           hint: write "{% … %}"
     "#]],
     );
+}
+
+#[test]
+fn buckets() {
+    check(
+        "buckets: { files: {} }",
+        expect![[r#"
+        stepbus.yaml:1:12: error: one of `path`, `s3` is missing
+          1 | buckets: { files: {} }
+            |            ^
+          hint: give exactly one
+    "#]],
+    );
+    check(
+        "buckets: { files: { pth: ./data } }",
+        expect![[r#"
+        stepbus.yaml:1:21: error: unknown field `pth`
+          1 | buckets: { files: { pth: ./data } }
+            |                     ^
+          hint: did you mean `path`?
+    "#]],
+    );
+    check(
+        "buckets: { files: { path: ./data, s3: {} } }",
+        expect![[r#"
+        stepbus.yaml:1:35: error: only one of `path`, `s3` may be given
+          1 | buckets: { files: { path: ./data, s3: {} } }
+            |                                   ^
+    "#]],
+    );
+    check(
+        "buckets: { files: { s3: { endpoint: localhost } } }",
+        expect![[r#"
+        stepbus.yaml:1:37: error: `localhost` is no URL: it must start with http:// or https://
+          1 | buckets: { files: { s3: { endpoint: localhost } } }
+            |                                     ^
+          hint: for example http://127.0.0.1:9000
+    "#]],
+    );
+    check(
+        "buckets: { files: { s3: { access_key: AKIA, secret_key: x } } }",
+        expect![[r#"
+        stepbus.yaml:1:39: error: a secret stands here in clear
+          1 | buckets: { files: { s3: { access_key: ****, secret_key: * } } }
+            |                                       ^
+          hint: take it from the environment, "${NAME}", or from a file, "${file:PATH}"
+        stepbus.yaml:1:57: error: a secret stands here in clear
+          1 | buckets: { files: { s3: { access_key: ****, secret_key: * } } }
+            |                                                         ^
+          hint: take it from the environment, "${NAME}", or from a file, "${file:PATH}"
+    "#]],
+    );
+    check(
+        "buckets: { files: { s3: { access_key: \"${PASSWORD}\" } } }",
+        expect![[r#"
+        stepbus.yaml:1:25: error: `access_key` and `secret_key` go together
+          1 | buckets: { files: { s3: { access_key: "${PASSWORD}" } } }
+            |                         ^
+    "#]],
+    );
+    check(
+        "buckets: { files: { s3: { style: host } } }",
+        expect![[r#"
+        stepbus.yaml:1:34: error: `host` is not known here
+          1 | buckets: { files: { s3: { style: host } } }
+            |                                  ^
+          hint: known: path, virtual
+    "#]],
+    );
+}
+
+#[test]
+fn a_folder_is_seen_from_the_project_file() {
+    let folder = Folder::new("name: a\nbuckets: { files: { path: ./data } }\n");
+    let bucket = folder.good().declared.buckets.remove(0);
+    let BucketPlace::Path(path) = bucket.place else { panic!("a folder") };
+    assert!(path.is_absolute() && path.ends_with("data"), "{}", path.display());
 }

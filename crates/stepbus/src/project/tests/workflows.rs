@@ -123,3 +123,59 @@ fn definitions_take_values_from_outside() {
         "{definition}"
     );
 }
+
+const EACH: &str = "StartAt: A\nQueryLanguage: JSONata\nStates:\n  A:\n    Type: Map\n    End: true\n    \
+                    ItemProcessor: { ProcessorConfig: { Mode: DISTRIBUTED }, StartAt: B, States: { B: { \
+                    Type: Succeed } } }\n";
+
+#[test]
+fn definitions_name_buckets() {
+    check_definition(
+        &format!(
+            "{EACH}    ItemReader:\n      Resource: arn:aws:states:::s3:getObject\n      Arguments: {{ \
+             Bucket: flies, Key: a.csv }}\n      ReaderConfig: {{ InputType: JSONL }}\n"
+        ),
+        expect![[r#"
+            w.yaml:10:28: error: no bucket is named `flies`
+              10 |       Arguments: { Bucket: flies, Key: a.csv }
+                 |                            ^
+              hint: did you mean `files`?
+        "#]],
+    );
+    check_definition(
+        &format!(
+            "{EACH}    ResultWriter:\n      Resource: arn:aws:states:::s3:putObject\n      Arguments: {{ \
+             Bucket: flies }}\n"
+        ),
+        expect![[r#"
+            w.yaml:10:28: error: no bucket is named `flies`
+              10 |       Arguments: { Bucket: flies }
+                 |                            ^
+              hint: did you mean `files`?
+        "#]],
+    );
+}
+
+#[test]
+fn reader_configurations_are_looked_at() {
+    check_definition(
+        &format!(
+            "{EACH}    ItemReader:\n      Resource: arn:aws:states:::s3:getObject\n      Arguments: {{ \
+             Bucket: files, Key: a.csv }}\n      ReaderConfig: {{ InputType: CSV, CSVHeaderLocation: \
+             GIVEN, CSVHeaders: [a, a] }}\n"
+        ),
+        expect![[r#"
+            w.yaml:11:7: error: CSV headers cannot contain duplicates.
+              11 |       ReaderConfig: { InputType: CSV, CSVHeaderLocation: GIVEN, CSVHeaders: [a, a] }
+                 |       ^
+        "#]],
+    );
+    check_definition(
+        &format!(
+            "{EACH}    ItemReader:\n      Resource: arn:aws:states:::s3:getObject\n      Arguments: {{ \
+             Bucket: files, Key: \"{{% $states.input.key %}}\" }}\n      ReaderConfig: {{ InputType: \
+             \"{{% $states.input.type %}}\" }}\n"
+        ),
+        expect![[""]],
+    );
+}

@@ -131,6 +131,6 @@ fn details(event: &Value) -> Value {
 }
 
 /// JSON text, or what the recording shows parsed.
-fn parsed(value: &Value) -> Value {
+pub(super) fn parsed(value: &Value) -> Value {
     value.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| value.clone())
 }

@@ -11,6 +11,7 @@ use stepbus_asl::{
 };
 use stepbus_model::{Limits, Timestamp};
 
+use super::items;
 use super::recording::{Answer, Recording};
 
 /// 2024-03-17, for cases that do not say when they were recorded.
@@ -34,6 +35,7 @@ pub(super) struct World {
     now: Timestamp,
     timers: BTreeMap<Timer, Timestamp>,
     functions: BTreeMap<String, Function>,
+    history: Vec<Value>,
     pub(super) journal: Vec<(Timestamp, Input)>,
 }
 
@@ -54,6 +56,7 @@ impl World {
             functions,
             now: recorded.unwrap_or(BEGIN),
             recording: Recording::of(history),
+            history: history.to_vec(),
             ..World::new()
         }
     }
@@ -64,6 +67,7 @@ impl World {
             now: BEGIN,
             timers: BTreeMap::new(),
             functions: BTreeMap::new(),
+            history: Vec::new(),
             journal: Vec::new(),
         }
     }
@@ -220,25 +224,36 @@ impl World {
     }
 
     fn map_run(&mut self, program: &Program, spec: &MapRunSpec) -> MapRunOutcome {
-        let MapSource::Items(items) = &spec.source else {
-            let cause = "no stand-in for item readers";
-            return MapRunOutcome::Failed(Failure::new("States.ItemReaderFailed", cause));
+        let items = match &spec.source {
+            MapSource::Items(items) => Ok(items.as_array().cloned().unwrap_or_default()),
+            MapSource::Reader(reader) => {
+                items::read(reader, &items::Recorded::of(&self.history, &spec.state_name))
+            }
+        };
+        let items = match items {
+            Ok(items) => items,
+            Err(failure) => return MapRunOutcome::Failed(failure),
         };
         let Some(processor) = program.processor(&spec.state_path) else {
             return MapRunOutcome::Failed(Failure::default());
         };
-        let items = items.as_array().cloned().unwrap_or_default();
         let mut counts = map::MapCounts { total: items.len() as u64, failed: 0 };
         let mut outputs = Vec::with_capacity(items.len());
-        for (index, item) in items.into_iter().enumerate() {
-            let index = index as u64;
-            let item = MapItem { index, value: Arc::new(item), key: None, source: None };
-            let input = program.map_item_input(&spec.state_path, &spec.scope, &item);
-            let input = match input {
-                Ok(input) => input,
-                Err(failure) => return MapRunOutcome::Failed(failure),
-            };
-            let start = start((*input).clone(), spec.execution_type, Some(item));
+        let mut first = 0;
+        for (index, batch) in items::batches(items, spec.batcher.as_ref()).into_iter().enumerate() {
+            let mut selected = Vec::with_capacity(batch.len());
+            for value in &batch {
+                let item = map_item(first, value.clone());
+                first += 1;
+                match program.map_item_input(&spec.state_path, &spec.scope, &item) {
+                    Ok(input) => selected.push((*input).clone()),
+                    Err(failure) => return MapRunOutcome::Failed(failure),
+                }
+            }
+            let input = items::input(selected, spec.batcher.as_ref());
+            let value = if spec.batcher.is_some() { input.clone() } else { batch[0].clone() };
+            let item = map_item(index as u64, value);
+            let start = start(input, spec.execution_type, Some(item));
             let mut child = World { functions: self.functions.clone(), ..World::new() };
             match child.execute(&processor, start, false) {
                 Some(Outcome::Succeeded(output)) => outputs.push((*output).clone()),
@@ -253,8 +268,15 @@ impl World {
         ) {
             return MapRunOutcome::Failed(map::tolerance_exceeded());
         }
-        MapRunOutcome::Succeeded(Arc::new(Value::Array(outputs)))
+        match items::output(spec, outputs) {
+            Ok(output) => MapRunOutcome::Succeeded(Arc::new(output)),
+            Err(failure) => MapRunOutcome::Failed(failure),
+        }
     }
+}
+
+fn map_item(index: u64, value: Value) -> MapItem {
+    MapItem { index, value: Arc::new(value), key: None, source: None }
 }
 
 fn start(input: Value, workflow_type: WorkflowType, map_item: Option<MapItem>) -> Start {

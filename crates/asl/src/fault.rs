@@ -1,6 +1,6 @@
 //! What goes wrong inside a state: the error's name, its cause, and how history tells it.
 
-use stepbus_expr::EvalError;
+use stepbus_expr::{EvalError, EvalErrorKind};
 
 use crate::diagnostic::location_of;
 use crate::io::Failure;
@@ -47,8 +47,10 @@ impl Fault {
         Fault { failure: Failure::new(error, cause), kind: FaultKind::Runtime }
     }
 
-    pub(crate) fn data_limit(cause: impl Into<String>) -> Fault {
-        Fault { failure: Failure::new(DATA_LIMIT, cause), kind: FaultKind::DataLimit }
+    /// Without a cause it is said that the state's result is too large.
+    pub(crate) fn data_limit(cause: Option<String>) -> Fault {
+        let failure = Failure { error: Some(DATA_LIMIT.to_owned()), cause };
+        Fault { failure, kind: FaultKind::DataLimit }
     }
 
     pub(crate) fn evaluation(cause: impl Into<String>, location: Option<&str>) -> Fault {
@@ -68,6 +70,9 @@ impl Fault {
 
     /// A JSONata expression that failed.
     pub(crate) fn query(error: &EvalError, field: &str) -> Fault {
+        if matches!(error.kind, EvalErrorKind::TooLarge { .. }) {
+            return Fault::data_limit(None);
+        }
         let field = format!("{field}{}", location_of(error.pointer.as_deref().unwrap_or_default()));
         let cause = format!(
             "The JSONata expression '{}' specified for the field '{field}' {}",

@@ -159,12 +159,10 @@ impl Run<'_> {
         let name = &self.program.state(thread.state).name;
         Err(Fault::data_limit(match excess(value, most) {
             None => return Ok(()),
-            Some(Excess::Bytes) => format!(
-                "The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit."
-            ),
-            Some(Excess::Depth) => format!(
+            Some(Excess::Bytes) => None,
+            Some(Excess::Depth) => Some(format!(
                 "The state/task '{name}' returned a result that is nested too deep: arrays and objects inside one another go down at most {MAX_DEPTH} levels."
-            ),
+            )),
         }))
     }
 
@@ -179,10 +177,10 @@ impl Run<'_> {
         let (variables, bytes) = thread.with_assigned(values);
         let assigned: u64 = values.values().map(size::bytes).sum();
         if usize::try_from(assigned).is_ok_and(|assigned| assigned > bounds.variable_bytes) {
-            return Err(Fault::data_limit(format!(
+            return Err(Fault::data_limit(Some(format!(
                 "The variables that the state '{name}' assigns together exceed {} bytes (limit variable_bytes).",
                 bounds.variable_bytes
-            )));
+            ))));
         }
         for value in values.values() {
             self.check_bytes(thread, value, usize::MAX)?;
@@ -190,9 +188,9 @@ impl Run<'_> {
         let others: u64 = self.execution.threads.iter().flatten().map(|t| t.variable_bytes).sum();
         let most = u64::try_from(bounds.variables_bytes).unwrap_or(u64::MAX);
         if others.saturating_add(bytes) > most {
-            return Err(Fault::data_limit(format!(
+            return Err(Fault::data_limit(Some(format!(
                 "The variables of the execution together exceed {most} bytes (limit variables_bytes)."
-            )));
+            ))));
         }
         Ok((variables, bytes))
     }

@@ -16,6 +16,7 @@ use crate::thread::{Activity, Thread, ThreadId};
 impl Run<'_> {
     /// What a state does about a failure: again, elsewhere, or give up.
     pub(super) fn handle(&mut self, id: ThreadId, thread: &mut Thread, fault: Fault) -> Flow {
+        let fault = self.with_cause(thread, fault);
         let heartbeat = fault.kind == FaultKind::Heartbeat;
         self.note_failure(&fault.failure);
         self.terminal |=
@@ -48,8 +49,22 @@ impl Run<'_> {
                 }
                 flow
             }
-            Err(fault) => Flow::Failed(self.told(thread, fault)),
+            Err(fault) => {
+                let fault = self.with_cause(thread, fault);
+                Flow::Failed(self.told(thread, fault))
+            }
         }
+    }
+
+    /// Data that is too large is told with the state's name, as AWS does.
+    fn with_cause(&self, thread: &Thread, mut fault: Fault) -> Fault {
+        if fault.kind == FaultKind::DataLimit && fault.failure.cause.is_none() {
+            let name = &self.program.state(thread.state).name;
+            fault.failure.cause = Some(format!(
+                "The state/task '{name}' returned a result with a size exceeding the maximum number of bytes service limit."
+            ));
+        }
+        fault
     }
 
     /// Whether ErrorEquals names the failure.

@@ -338,7 +338,11 @@ pub(super) fn not_of_type(
         }
         Language::JsonPath => {
             let shown = value.as_str().map_or(shown, str::to_owned);
-            let valid = if needed == "an integer" { "a valid integer" } else { needed };
+            let valid = match needed {
+                "an integer" => "a valid integer",
+                "string" => "a string",
+                other => other,
+            };
             Fault::runtime(format!(
                 "The {field} field refers to value \"{shown}\" which is not {valid}: {}",
                 expression.source()

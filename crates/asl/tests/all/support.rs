@@ -213,7 +213,7 @@ pub(crate) fn told(program: &Program, ran: &Ran) -> String {
     events.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn line(event: &HistoryEvent) -> String {
+pub(crate) fn line(event: &HistoryEvent) -> String {
     let detail = event.details.as_ref().and_then(|(_, details)| {
         ["name", "state", "resource", "error", "length"]
             .iter()

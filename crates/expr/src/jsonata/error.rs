@@ -33,6 +33,8 @@ pub enum EvalErrorKind {
     Thrown { code: Option<String>, message: String, token: Option<String> },
     /// A bound was reached: depth, steps, length of a sequence or bytes.
     Limit { code: Option<String>, message: String },
+    /// The result is larger than the bytes it may have.
+    TooLarge { message: String },
     /// The result is a function, which JSON has no form for.
     NotData,
 }
@@ -45,7 +47,9 @@ impl EvalError {
             EvalErrorKind::Thrown { code, .. } | EvalErrorKind::Limit { code, .. } => {
                 code.as_deref()
             }
-            EvalErrorKind::Undefined | EvalErrorKind::NotData => None,
+            EvalErrorKind::Undefined | EvalErrorKind::NotData | EvalErrorKind::TooLarge { .. } => {
+                None
+            }
         }
     }
 
@@ -58,6 +62,9 @@ impl EvalError {
             EvalErrorKind::NotData => {
                 "returned a function, which is not a JSON value. Call it, or return data."
                     .to_owned()
+            }
+            EvalErrorKind::TooLarge { message } => {
+                format!("threw an error during evaluation. {message}")
             }
             EvalErrorKind::Thrown { code, message, .. }
             | EvalErrorKind::Limit { code, message } => {

@@ -210,7 +210,10 @@ impl Jsonata {
     fn no_json(&self, reason: NoJson, limits: EvalLimits) -> EvalError {
         let message = match reason {
             NoJson::Function => return self.fail(EvalErrorKind::NotData),
-            NoJson::TooLarge => format!("The result is larger than {} bytes", limits.bytes),
+            NoJson::TooLarge => {
+                let message = format!("The result is larger than {} bytes", limits.bytes);
+                return self.fail(EvalErrorKind::TooLarge { message });
+            }
             NoJson::TooDeep => {
                 format!("The result is nested deeper than {} levels", limits.result_depth)
             }

@@ -9,6 +9,7 @@ use crate::chance::{Point, seed};
 use crate::definition::model::{Kind, State};
 use crate::expression::{Frame, LazyContext, Variable};
 use crate::fault::Fault;
+use crate::interpreter::bytes;
 use crate::interpreter::of_map_run;
 use crate::io::{Failure, ItemBatcher, MapItem, MapScope};
 
@@ -99,4 +100,33 @@ pub fn batch_input(items: Vec<Value>, batcher: &ItemBatcher) -> Value {
     }
     input.insert("Items".to_owned(), Value::Array(items));
     Value::Object(input)
+}
+
+/// The inputs of the children for batches of `inputs`. A batch has at least one, however large.
+#[must_use]
+pub fn batched(inputs: Vec<Value>, batcher: &ItemBatcher) -> Vec<Value> {
+    let most = match usize::try_from(batcher.max_items_per_batch) {
+        Ok(most @ 1..) => most,
+        _ => usize::MAX,
+    };
+    let room = match batcher.max_input_bytes_per_batch {
+        0 => u64::MAX,
+        bytes => bytes,
+    };
+    let empty = bytes(&batch_input(Vec::new(), batcher));
+    let (mut batches, mut open, mut size) = (Vec::new(), Vec::new(), empty);
+    for input in inputs {
+        // Each but the first stands behind a comma.
+        let more = bytes(&input) + u64::from(!open.is_empty());
+        if !open.is_empty() && (open.len() == most || size + more > room) {
+            batches.push(batch_input(std::mem::take(&mut open), batcher));
+            size = empty;
+        }
+        size += bytes(&input) + u64::from(!open.is_empty());
+        open.push(input);
+    }
+    if !open.is_empty() {
+        batches.push(batch_input(open, batcher));
+    }
+    batches
 }

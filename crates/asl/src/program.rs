@@ -97,6 +97,15 @@ impl Program {
         })
     }
 
+    /// Whether it has a state of that name, or a distributed map inside it has.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.states.iter().any(|state| {
+            *state.name == *name
+                || matches!(&state.kind, Kind::Map(map)
+                    if matches!(&map.processor, Processor::Distributed(map) if map.program.has(name)))
+        })
+    }
+
     pub(crate) fn state(&self, id: StateId) -> &State {
         &self.states[id as usize]
     }

@@ -1,5 +1,7 @@
 //! TestState: one state by itself, with mocks in place of what it would call.
 
+mod mocks;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -41,6 +43,21 @@ pub struct Configuration {
     pub map_iteration_failure_count: Option<u64>,
     /// What a distributed Map's ItemReader read.
     pub map_item_reader_data: Option<Value>,
+    /// The state, inside the Map or Parallel state under test, that a mocked error comes from.
+    pub error_caused_by_state: Option<String>,
+    /// `fieldValidationMode` of the mock.
+    pub field_validation: FieldValidation,
+}
+
+/// How closely a mocked result is held against what the API would answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldValidation {
+    /// Fields that the API always gives must be there, and all must be of their type.
+    #[default]
+    Strict,
+    /// Those that are there must be of their type.
+    Present,
+    None,
 }
 
 /// A test of one state.
@@ -120,9 +137,10 @@ struct Test {
 /// AWS's InvalidDefinition message, when the definition cannot be used.
 pub fn begin(request: Request) -> Result<Step, String> {
     let (program, state) = program(&request)?;
-    let kind = &program.state(state).kind;
-    if request.mock.is_none() && matches!(kind, Kind::Map(_) | Kind::Parallel { .. }) {
-        return Err(UNMOCKED.to_owned());
+    let found = program.state(state);
+    let mock = request.mock.as_ref();
+    if let Some(refusal) = mocks::refusal(&program, found, mock, &request.configuration) {
+        return Err(refusal);
     }
     Ok(Test::new(program, state, request).run())
 }
@@ -168,7 +186,11 @@ impl Test {
         let mut thread = Thread::new(None, state, Arc::clone(&request.start.input), 0);
         (thread.variables, thread.variable_bytes) = thread.with_assigned(&request.variables);
         let execution = Execution::of_thread(request.start.clone(), request.at, thread);
-        let inspection = Inspection { context: request.context.clone(), ..Inspection::default() };
+        let inspection = Inspection {
+            context: request.context.clone(),
+            items: request.configuration.map_item_reader_data.clone(),
+            ..Inspection::default()
+        };
         Test { program, execution, inspection, request, state }
     }
 

@@ -38,6 +38,7 @@ impl Run<'_> {
             Processor::Inline { .. } => {
                 let items = self.items(thread, state, map, &input)?;
                 self.note("maxConcurrency", &Value::from(max_concurrency));
+                self.note_items(thread, map, (Some(&items), &input), None)?;
                 self.fork_iterations(id, thread, state, (items, input), max_concurrency)
             }
             Processor::Distributed(distributed) => {
@@ -121,6 +122,11 @@ impl Run<'_> {
             Some(batcher) => Some(self.batcher(thread, batcher, &input)?),
             None => None,
         };
+        let items = match &source {
+            MapSource::Items(items) => Some(&**items),
+            MapSource::Reader(_) => None,
+        };
+        self.note_items(thread, map, (items, &input), batcher.as_ref())?;
         let result_writer = match &distributed.writer {
             Some(writer) => Some(self.writer(thread, state, writer, &input)?),
             None => None,

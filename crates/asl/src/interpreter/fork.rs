@@ -108,7 +108,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn iteration_input(
+    pub(super) fn iteration_input(
         &self,
         thread: &Thread,
         map: &MapState,

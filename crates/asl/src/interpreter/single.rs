@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Flow, ROOT, Run};
-use crate::definition::model::Kind;
+use crate::definition::model::{Kind, MapState};
 use crate::execution::Execution;
 use crate::fault::Fault;
-use crate::io::{Failure, RunTask};
+use crate::io::{Failure, ItemBatcher, RunTask};
+use crate::map::batched;
 use crate::program::Program;
 use crate::thread::{Activity, Thread};
 
@@ -18,6 +19,8 @@ use crate::thread::{Activity, Thread};
 pub(crate) struct Inspection {
     /// Takes the place of the context object.
     pub(crate) context: Option<Value>,
+    /// What an ItemReader is taken to have read.
+    pub(crate) items: Option<Value>,
     pub(crate) data: RefCell<Map<String, Value>>,
     pub(crate) errors: RefCell<Map<String, Value>>,
     /// The latest failure, in its own words.
@@ -71,6 +74,32 @@ impl<'r> Run<'r> {
         }
     }
 
+    /// Notes what the children of a Map would be given: items after ItemSelector and ItemBatcher.
+    pub(super) fn note_items(
+        &self,
+        thread: &Thread,
+        map: &MapState,
+        (items, input): (Option<&Value>, &Value),
+        batcher: Option<&ItemBatcher>,
+    ) -> Result<(), Fault> {
+        let Some(inspection) = self.inspection else { return Ok(()) };
+        let Some(items) = items.or(inspection.items.as_ref()).and_then(Value::as_array) else {
+            return Ok(());
+        };
+        let mut inputs = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            inputs
+                .push(Arc::unwrap_or_clone(self.iteration_input(thread, map, input, index, item)?));
+        }
+        if map.item_selector.is_some() {
+            self.note("afterItemSelector", &Value::from(inputs.clone()));
+        }
+        if let Some(batcher) = batcher {
+            self.note("afterItemBatcher", &Value::from(batched(inputs, batcher)));
+        }
+        Ok(())
+    }
+
     pub(super) fn note_error(&self, name: &'static str, number: usize) {
         if let Some(inspection) = self.inspection {
             inspection.errors.borrow_mut().insert(name.to_owned(), Value::from(number));
@@ -94,10 +123,10 @@ impl<'r> Run<'r> {
     }
 
     fn enter_again(&mut self, thread: &mut Thread, retries: u32) -> Flow {
-        let flow = self.enter(ROOT, thread);
+        self.arrive(thread);
         thread.attempt = retries;
         thread.retries = vec![retries; self.program.state(thread.state).retry.len()];
-        flow
+        self.attempt(ROOT, thread)
     }
 
     fn visited(&mut self, program: &Program, thread: &Thread, flow: Flow) -> Visited {

@@ -21,6 +21,12 @@ const LONGEST_WAIT_SECONDS: i64 = i32::MAX as i64;
 
 impl Run<'_> {
     pub(super) fn enter(&mut self, id: ThreadId, thread: &mut Thread) -> Flow {
+        self.arrive(thread);
+        self.attempt(id, thread)
+    }
+
+    /// Tells that a state is entered.
+    pub(super) fn arrive(&mut self, thread: &mut Thread) {
         let state = self.program.state(thread.state);
         self.execution.visits += 1;
         thread.visit = Visit(self.execution.visits);
@@ -33,7 +39,6 @@ impl Run<'_> {
             events::state_entered(&state.name, input)
         });
         thread.last = thread.entered;
-        self.attempt(id, thread)
     }
 
     /// Does the state's work, the first time or again.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use stepbus_asl::test_state::{Configuration, InspectionLevel, Mock, Report, Request, Step, begin};
+use stepbus_asl::test_state::{
+    Configuration, FieldValidation, InspectionLevel, Mock, Report, Request, Step, begin,
+};
 use stepbus_asl::{Bounds, Failure, RunTask, Start, WorkflowType};
 use stepbus_model::{Limits, Timestamp};
 
@@ -66,6 +68,12 @@ fn request(params: &Value) -> Request {
                 .unwrap_or(0),
             map_iteration_failure_count: configuration["mapIterationFailureCount"].as_u64(),
             map_item_reader_data: json_text(&configuration["mapItemReaderData"]),
+            error_caused_by_state: configuration["errorCausedByState"].as_str().map(str::to_owned),
+            field_validation: match params["mock"]["fieldValidationMode"].as_str() {
+                Some("NONE") => FieldValidation::None,
+                Some("PRESENT") => FieldValidation::Present,
+                _ => FieldValidation::Strict,
+            },
         },
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
-use stepbus_asl::test_state::{self, Configuration, InspectionLevel, Mock, Report, Request, Step};
+use stepbus_asl::test_state::{
+    self, Configuration, FieldValidation, InspectionLevel, Mock, Report, Request, Step,
+};
 use stepbus_asl::{Bounds, Failure, Start, WorkflowType};
 use stepbus_model::{Clock, SystemClock, arn};
 
@@ -46,6 +48,12 @@ pub(super) struct TestState {
     /// What a distributed Map's ItemReader reads, as JSON.
     #[arg(long, value_name = "JSON")]
     items: Option<String>,
+    /// The state inside the Map or Parallel state that the mocked error comes from.
+    #[arg(long, value_name = "NAME", requires = "mock_error")]
+    failed_state: Option<String>,
+    /// How closely the mocked result is held against what the API would answer.
+    #[arg(long, value_enum, ignore_case = true, default_value_t = Validation::Strict)]
+    field_validation: Validation,
     /// How much is told.
     #[arg(long, value_enum, ignore_case = true, default_value_t = Level::Info)]
     level: Level,
@@ -57,6 +65,14 @@ enum Level {
     Info,
     Debug,
     Trace,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[value(rename_all = "UPPER")]
+enum Validation {
+    Strict,
+    Present,
+    None,
 }
 
 impl TestState {
@@ -124,6 +140,12 @@ impl TestState {
                 retrier_retry_count: self.retries,
                 map_iteration_failure_count: self.failed_items,
                 map_item_reader_data: optional(&self.items, "--items")?,
+                error_caused_by_state: self.failed_state.clone(),
+                field_validation: match self.field_validation {
+                    Validation::Strict => FieldValidation::Strict,
+                    Validation::Present => FieldValidation::Present,
+                    Validation::None => FieldValidation::None,
+                },
             },
         })
     }

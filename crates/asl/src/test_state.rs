@@ -11,7 +11,7 @@ use stepbus_model::Timestamp;
 use crate::definition;
 use crate::definition::model::{Kind, StateId};
 use crate::execution::Execution;
-use crate::interpreter::{Inspection, Run, STATE_NAME, Visited};
+use crate::interpreter::{Inspection, Run, STATE_NAME, Visited, bytes};
 use crate::io::{Failure, RunTask, Start, WorkflowType};
 use crate::map::{MapCounts, exceeds_tolerance, tolerance_exceeded};
 use crate::program::Program;
@@ -184,7 +184,8 @@ fn document(text: &str) -> Result<Document, String> {
 impl Test {
     fn new(program: Arc<Program>, state: StateId, request: Request) -> Test {
         let mut thread = Thread::new(None, state, Arc::clone(&request.start.input), 0);
-        (thread.variables, thread.variable_bytes) = thread.with_assigned(&request.variables);
+        let bytes = request.variables.values().map(bytes).sum();
+        thread.assign(request.variables.clone(), bytes);
         let execution = Execution::of_thread(request.start.clone(), request.at, thread);
         let inspection = Inspection {
             context: request.context.clone(),

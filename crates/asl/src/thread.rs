@@ -130,20 +130,21 @@ impl Thread {
         }
     }
 
-    /// The variables with `values` assigned, and the bytes of all.
-    pub(crate) fn with_assigned(&self, values: &Map<String, Value>) -> (Vec<Variable>, u64) {
-        let (mut variables, mut total) = (self.variables.clone(), self.variable_bytes);
+    /// The bytes of the variables that `values` would take the place of.
+    pub(crate) fn bytes_of(&self, values: &Map<String, Value>) -> u64 {
+        let replaced = self.variables.iter().filter(|(name, _)| values.contains_key(&**name));
+        replaced.map(|(_, value)| bytes(value)).sum()
+    }
+
+    /// Assigns `values`, with which all variables have so many bytes.
+    pub(crate) fn assign(&mut self, values: Map<String, Value>, all_bytes: u64) {
         for (name, value) in values {
-            total += bytes(value);
-            let value = Arc::new(value.clone());
-            match variables.iter_mut().find(|(known, _)| **known == **name) {
-                Some((_, old)) => {
-                    total = total.saturating_sub(bytes(old));
-                    *old = value;
-                }
-                None => variables.push((Arc::from(name.as_str()), value)),
+            let value = Arc::new(value);
+            match self.variables.iter_mut().find(|(known, _)| **known == *name) {
+                Some((_, old)) => *old = value,
+                None => self.variables.push((Arc::from(name), value)),
             }
         }
-        (variables, total)
+        self.variable_bytes = all_bytes;
     }
 }

@@ -166,25 +166,30 @@ impl Run<'_> {
         }))
     }
 
-    /// The thread's variables once `values` are assigned, and their bytes, all within bounds.
-    fn with_assigned(
-        &self,
-        thread: &Thread,
-        values: &Map<String, Value>,
-    ) -> Result<(Vec<Variable>, u64), Fault> {
+    /// The bytes of the thread's variables once `values` are assigned, all within bounds.
+    fn bytes_with(&self, thread: &Thread, values: &Map<String, Value>) -> Result<u64, Fault> {
         let bounds = &self.execution.start.bounds;
         let name = &self.program.state(thread.state).name;
-        let (variables, bytes) = thread.with_assigned(values);
-        let assigned: u64 = values.values().map(size::bytes).sum();
+        let (mut assigned, mut too_deep) = (0, None);
+        for value in values.values() {
+            match size::measured(value) {
+                Some(bytes) => assigned += bytes,
+                None => {
+                    assigned += size::bytes(value);
+                    too_deep = Some(value);
+                }
+            }
+        }
         if usize::try_from(assigned).is_ok_and(|assigned| assigned > bounds.variable_bytes) {
             return Err(Fault::data_limit(Some(format!(
                 "The variables that the state '{name}' assigns together exceed {} bytes (limit variable_bytes).",
                 bounds.variable_bytes
             ))));
         }
-        for value in values.values() {
+        if let Some(value) = too_deep {
             self.check_bytes(thread, value, usize::MAX)?;
         }
+        let bytes = (thread.variable_bytes + assigned).saturating_sub(thread.bytes_of(values));
         let others: u64 = self.execution.threads.iter().flatten().map(|t| t.variable_bytes).sum();
         let most = u64::try_from(bounds.variables_bytes).unwrap_or(u64::MAX);
         if others.saturating_add(bytes) > most {
@@ -192,7 +197,7 @@ impl Run<'_> {
                 "The variables of the execution together exceed {most} bytes (limit variables_bytes)."
             ))));
         }
-        Ok((variables, bytes))
+        Ok(bytes)
     }
 
     /// Output and variables of a state that ended with `result`.
@@ -287,8 +292,8 @@ impl Run<'_> {
         target: Target,
     ) -> Result<Flow, Fault> {
         let Leaving { output, assigned } = leaving;
-        let variables = match assigned.as_deref() {
-            Some(Value::Object(values)) => Some(self.with_assigned(thread, values)?),
+        let bytes = match assigned.as_deref() {
+            Some(Value::Object(values)) => Some(self.bytes_with(thread, values)?),
             _ => None,
         };
         let state = self.program.state(thread.state);
@@ -296,8 +301,10 @@ impl Run<'_> {
         thread.last = self.emit(thread.last, event, || {
             events::state_exited(&state.name, &output, assigned.as_deref())
         });
-        if let Some((variables, bytes)) = variables {
-            (thread.variables, thread.variable_bytes) = (variables, bytes);
+        if let (Some(bytes), Some(assigned)) = (bytes, assigned)
+            && let Value::Object(values) = Arc::unwrap_or_clone(assigned)
+        {
+            thread.assign(values, bytes);
         }
         thread.activity = Activity::Ready;
         Ok(match target {

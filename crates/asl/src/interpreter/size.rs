@@ -19,6 +19,13 @@ pub(crate) fn excess(value: &Value, most: usize) -> Option<Excess> {
     fits(value, &mut room, MAX_DEPTH).err()
 }
 
+/// The bytes of the value's compact JSON text; nothing when it is nested too deep.
+pub(crate) fn measured(value: &Value) -> Option<u64> {
+    let mut room = usize::MAX;
+    fits(value, &mut room, MAX_DEPTH).ok()?;
+    Some((usize::MAX - room) as u64)
+}
+
 /// The bytes of the value's compact JSON text.
 pub(crate) fn bytes(value: &Value) -> u64 {
     let mut room = usize::MAX;
@@ -62,6 +69,11 @@ fn number_length(number: &serde_json::Number) -> usize {
 }
 
 fn text_length(text: &str) -> usize {
+    // Most texts have nothing to escape, which is seen many bytes at a time.
+    let escaped = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if !text.bytes().fold(false, |any, byte| any | escaped(byte)) {
+        return text.len() + 2;
+    }
     let escapes: usize = text
         .bytes()
         .map(|byte| match byte {

@@ -12,10 +12,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use jsonata_core::ast::AstNode;
 use jsonata_core::evaluator::{Evaluator, EvaluatorError, HostFnResult};
 use jsonata_core::value::{JValue, with_stack};
 
 use super::scope::EvalLimits;
+use super::tree::for_each_child;
 
 /// The names begin with a character that no expression can write in a name.
 pub(super) const TICK: &str = "\u{1}tick";
@@ -71,29 +73,16 @@ impl Meter {
         })
     }
 
-    /// Gives `evaluator` the functions that metered trees call.
+    /// Gives `evaluator` those of the functions here that a metered tree calls.
     pub(super) fn install(
         self: &Rc<Self>,
         evaluator: &mut Evaluator,
+        called: &[&'static str],
     ) -> Result<(), EvaluatorError> {
-        type Charge = fn(&Meter, &[JValue]) -> HostFnResult;
-        let functions: [(&str, Charge); 12] = [
-            (TICK, Meter::tick),
-            (KEEP, Meter::keep),
-            (PASS, Meter::pass),
-            (READ, Meter::read),
-            (SPAN, Meter::span),
-            (BIND, Meter::bind),
-            (FOLD, Meter::fold),
-            (WALK, Meter::walk),
-            (COPY, Meter::copy),
-            (PAIRS, Meter::pairs),
-            (INTO, Meter::into),
-            (PUT, Meter::put),
-        ];
-        for (name, charge) in functions {
+        for name in called {
+            let charge = charge_named(name);
             let meter = Rc::clone(self);
-            evaluator.register_fn(name, move |args: &[JValue]| charge(&meter, args))?;
+            evaluator.register_fn(*name, move |args: &[JValue]| charge(&meter, args))?;
         }
         Ok(())
     }
@@ -303,6 +292,46 @@ impl Meter {
         self.sizes.borrow_mut().insert(address, (value.clone(), size));
         Ok(size)
     }
+}
+
+type Charge = fn(&Meter, &[JValue]) -> HostFnResult;
+
+/// The functions that metered trees call.
+const CHARGES: [(&str, Charge); 12] = [
+    (TICK, Meter::tick),
+    (KEEP, Meter::keep),
+    (PASS, Meter::pass),
+    (READ, Meter::read),
+    (SPAN, Meter::span),
+    (BIND, Meter::bind),
+    (FOLD, Meter::fold),
+    (WALK, Meter::walk),
+    (COPY, Meter::copy),
+    (PAIRS, Meter::pairs),
+    (INTO, Meter::into),
+    (PUT, Meter::put),
+];
+
+fn charge_named(name: &str) -> Charge {
+    let found = CHARGES.iter().find(|(known, _)| *known == name);
+    found.map(|(_, charge)| *charge).expect("metered trees call what is here")
+}
+
+/// Names of the functions here that `tree` calls.
+pub(super) fn called(tree: &AstNode) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    add_called(tree, &mut names);
+    names
+}
+
+fn add_called(node: &AstNode, names: &mut Vec<&'static str>) {
+    if let AstNode::Function { name, .. } = node
+        && let Some((known, _)) = CHARGES.iter().find(|(known, _)| known == name)
+        && !names.contains(known)
+    {
+        names.push(known);
+    }
+    for_each_child(node, &mut |child| add_called(child, names));
 }
 
 fn first(args: &[JValue]) -> JValue {

@@ -54,8 +54,8 @@ struct Compiled {
     tree: AstNode,
     /// What evaluating the tree costs at most, where that is known.
     cost: Option<cost::Bound>,
-    /// The tree that counts its steps, made when it is first needed.
-    metered: OnceLock<AstNode>,
+    /// The tree that counts its steps and the functions it does so by, made when first needed.
+    metered: OnceLock<(AstNode, Vec<&'static str>)>,
     names: Names,
     top: Vec<String>,
     /// Functions of ours that the evaluator needs for it.
@@ -164,8 +164,12 @@ impl Jsonata {
         if self.is_cheap(scope) {
             return evaluator.evaluate(&self.compiled.tree, &root);
         }
-        Meter::new(scope.limits, self.compiled.regexes).install(&mut evaluator)?;
-        let tree = self.compiled.metered.get_or_init(|| metered::metered(&self.compiled.tree));
+        let (tree, called) = self.compiled.metered.get_or_init(|| {
+            let tree = metered::metered(&self.compiled.tree);
+            let called = meter::called(&tree);
+            (tree, called)
+        });
+        Meter::new(scope.limits, self.compiled.regexes).install(&mut evaluator, called)?;
         evaluator.evaluate(tree, &root)
     }
 

@@ -30,6 +30,8 @@ pub struct Limits {
     pub park_after_seconds: u64,
     /// Inputs after which a snapshot is written.
     pub snapshot_every_inputs: u64,
+    /// Bytes of a snapshot that must be worth an input: a larger one is written less often.
+    pub snapshot_bytes_per_input: u64,
     /// Causes between an event and its root; a longer chain is a loop and is refused.
     pub hops: u16,
     /// Deliveries that one event makes at once; further subscriptions that it matches read it from
@@ -180,7 +182,8 @@ impl Limits {
         steps_per_input: 1_000_000,
         executions_in_memory: 10_000,
         park_after_seconds: 5,
-        snapshot_every_inputs: 500,
+        snapshot_every_inputs: 200,
+        snapshot_bytes_per_input: 4096,
         hops: 32,
         fan_out: 1_000,
         subscription_pending: 10_000,

@@ -56,7 +56,7 @@ pub struct Scope<'a> {
 }
 
 struct Binding<'a> {
-    name: String,
+    name: &'a str,
     source: Source<'a>,
     converted: RefCell<Converted>,
 }
@@ -64,7 +64,7 @@ struct Binding<'a> {
 enum Source<'a> {
     Value(&'a Value),
     /// An object whose members are given one by one.
-    Members(Vec<(String, &'a Value)>),
+    Members(Vec<(&'a str, &'a Value)>),
     /// Given in the evaluator's form.
     Ready,
 }
@@ -102,20 +102,20 @@ impl<'a> Scope<'a> {
     }
 
     /// Binds `$name`. A later binding of the same name takes its place.
-    pub fn bind(&mut self, name: &str, value: &'a Value) {
+    pub fn bind(&mut self, name: &'a str, value: &'a Value) {
         self.put(name, Source::Value(value), Converted::default());
     }
 
     /// Binds `$name.member`: `$name` is an object of the members bound this way. What no
     /// expression reads is never converted.
-    pub fn bind_member(&mut self, name: &str, member: &str, value: &'a Value) {
+    pub fn bind_member(&mut self, name: &'a str, member: &'a str, value: &'a Value) {
         let existing = self.bindings.iter_mut().find(|binding| binding.name == name);
         if let Some(Binding { source: Source::Members(members), converted, .. }) = existing {
-            members.retain(|(known, _)| known != member);
-            members.push((member.to_owned(), value));
+            members.retain(|(known, _)| *known != member);
+            members.push((member, value));
             *converted.borrow_mut() = Converted::default();
         } else {
-            let members = Source::Members(vec![(member.to_owned(), value)]);
+            let members = Source::Members(vec![(member, value)]);
             self.put(name, members, Converted::default());
         }
     }
@@ -124,7 +124,7 @@ impl<'a> Scope<'a> {
     ///
     /// # Errors
     /// When the bytes are not JSON.
-    pub fn bind_json(&mut self, name: &str, json: &[u8]) -> Result<(), InvalidJson> {
+    pub fn bind_json(&mut self, name: &'a str, json: &[u8]) -> Result<(), InvalidJson> {
         let value = serde_json::from_slice::<JValue>(json)
             .map_err(|error| InvalidJson { name: name.to_owned(), error })?;
         self.size.set(self.size.get() + json.len() as u64);
@@ -134,20 +134,13 @@ impl<'a> Scope<'a> {
 
     /// Sets what `$` and `$$` stand for at the top of an expression. AWS leaves it undefined.
     pub fn set_input(&mut self, value: &'a Value) {
-        self.input = Some(Binding {
-            name: String::new(),
-            source: Source::Value(value),
-            converted: RefCell::default(),
-        });
+        self.input =
+            Some(Binding { name: "", source: Source::Value(value), converted: RefCell::default() });
     }
 
-    fn put(&mut self, name: &str, source: Source<'a>, converted: Converted) {
+    fn put(&mut self, name: &'a str, source: Source<'a>, converted: Converted) {
         self.bindings.retain(|binding| binding.name != name);
-        self.bindings.push(Binding {
-            name: name.to_owned(),
-            source,
-            converted: RefCell::new(converted),
-        });
+        self.bindings.push(Binding { name, source, converted: RefCell::new(converted) });
     }
 
     /// Whether `$name` is bound here.
@@ -178,7 +171,7 @@ impl<'a> Scope<'a> {
         let (mut at, path) = match (&binding.source, path.split_first()) {
             (Source::Value(value), _) => (*value, path),
             (Source::Members(members), Some((first, rest))) => {
-                match members.iter().find(|(member, _)| member == first) {
+                match members.iter().find(|(member, _)| *member == first.as_str()) {
                     Some((_, value)) => (*value, rest),
                     None => return Plain::Undefined,
                 }
@@ -219,7 +212,7 @@ impl<'a> Scope<'a> {
         let value = match &binding.source {
             Source::Value(value) => self.convert(value),
             Source::Members(members) => {
-                self.members(binding, members.iter().map(|(name, _)| name.as_str()))
+                self.members(binding, members.iter().map(|(name, _)| *name))
             }
             Source::Ready => JValue::Undefined,
         };
@@ -266,7 +259,7 @@ fn member<'a>(source: &Source<'a>, name: &str) -> Option<&'a Value> {
     match source {
         Source::Value(value) => value.get(name),
         Source::Members(members) => {
-            members.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
+            members.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
         }
         Source::Ready => None,
     }
@@ -274,7 +267,7 @@ fn member<'a>(source: &Source<'a>, name: &str) -> Option<&'a Value> {
 
 impl std::fmt::Debug for Scope<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<&str> = self.bindings.iter().map(|binding| binding.name.as_str()).collect();
+        let names: Vec<&str> = self.bindings.iter().map(|binding| binding.name).collect();
         f.debug_struct("Scope").field("env", &self.env).field("bindings", &names).finish()
     }
 }

@@ -70,6 +70,8 @@ pub(super) struct Driver {
     pending: Pending,
     /// Entries covered by the snapshot in the store, if there is one: 0 when it is of no use.
     snapshot_at: Option<u64>,
+    /// Size of the snapshot last written here.
+    snapshot_bytes: u64,
     timers: BTreeMap<Timer, Timestamp>,
     calls: FuturesUnordered<Call>,
     awaited: HashMap<Awaited, AbortHandle>,
@@ -178,6 +180,7 @@ impl Driver {
             stored: false,
             pending: Pending::default(),
             snapshot_at: None,
+            snapshot_bytes: 0,
             timers: BTreeMap::new(),
             calls: FuturesUnordered::new(),
             awaited: HashMap::new(),
@@ -423,9 +426,10 @@ impl Driver {
 
     fn snapshot_if_due(&mut self, batch: &mut Batch) {
         let entries = self.pending.total();
-        if self.ended.is_none()
-            && entries - self.snapshot_at.unwrap_or(0) >= self.engine.limits.snapshot_every_inputs
-        {
+        let limits = &self.engine.limits;
+        let worth = self.snapshot_bytes / limits.snapshot_bytes_per_input.max(1);
+        let every = limits.snapshot_every_inputs.max(worth);
+        if self.ended.is_none() && entries - self.snapshot_at.unwrap_or(0) >= every {
             self.snapshot(batch);
         }
     }
@@ -433,8 +437,10 @@ impl Driver {
     fn snapshot(&mut self, batch: &mut Batch) {
         let inputs = self.pending.total();
         let value = Bytes::from(self.execution.to_bytes());
+        let bytes = value.len() as u64;
         batch.put_snapshot(SnapshotRow { execution: self.row.id, inputs, value });
         self.snapshot_at = Some(inputs);
+        self.snapshot_bytes = bytes;
     }
 
     /// When to wake, if the execution only waits and for long enough to leave memory.

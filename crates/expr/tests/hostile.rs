@@ -68,6 +68,9 @@ fn what_grows_is_stopped() {
     check_stopped("(1e15).$formatInteger($s.text)");
     check_stopped("$fromMillis(0, '[Y,64]')");
     check_stopped("$now('[H,99999999-99999999]')");
+    check_stopped("$toMillis('00:45', '[,a&]')");
+    check_stopped("$fromMillis(0, 'x [ ,2]')");
+    check_stopped("$fromMillis(0, '[äY]')");
     check_stopped("($t := $pad('x', 100000); $join($map([1..100000], $string), $t))");
     check_stopped("($t := $pad('x', 100000); $replace($t, 'x', $t))");
     check_stopped("($t := $pad('x', 100000); $replace($t, / /, function($m) { $t }))");

@@ -177,6 +177,13 @@ fn check_picture(value: &JValue) -> Result<(), EvaluatorError> {
         return Err(refuse(format!("A picture is longer than {PICTURE_BYTES} bytes")));
     }
     let parts = picture.split('[').skip(1).filter_map(|part| part.split(']').next());
+    // The evaluator takes the first letter off a part without looking at what it is.
+    let named = |part: &str| {
+        part.trim_start().chars().next().is_none_or(|first| first.is_ascii() && first != ',')
+    };
+    if !parts.clone().all(named) {
+        return Err(refuse("A picture's part does not begin with a letter".to_owned()));
+    }
     let too_wide = parts.filter_map(|part| part.rsplit_once(',')).any(|(_, widths)| {
         widths
             .split(|character: char| !character.is_ascii_digit())

@@ -13,6 +13,7 @@ use crate::connection::{Connection, Credentials};
 use crate::destination::{self, Destination};
 use crate::health::Health;
 use crate::invoke;
+use crate::mail::{self, Mail};
 use crate::objects::{Bucket, BucketSpec};
 use crate::payload::Payload;
 use crate::report::{Failure, Report, code};
@@ -183,6 +184,19 @@ impl Connect {
         Report::Permanent { error, remote_id: request.remote_id }
     }
 
+    /// Sends a mail over a connection to a mail server; one attempt of a delivery.
+    pub async fn mail(&self, connection: &str, mail: Mail) -> Report {
+        let found = self.0.registry.read().connections.get(connection).map(Arc::clone);
+        match found {
+            Some(found) => mail::send(&self.0.shared, &found, mail).await,
+            None => {
+                let message = format!("there is no connection `{connection}`");
+                let error = Arc::new(Failure::new(code::NO_RESOURCE, message));
+                Report::Permanent { error, remote_id: None }
+            }
+        }
+    }
+
     /// Makes the call of a task. It waits while the connection is paused; dropping the future
     /// gives all permits back.
     ///
@@ -207,6 +221,15 @@ impl Connect {
                 })
             }
         }
+    }
+
+    /// Calls in flight at once over a connection.
+    #[must_use]
+    pub fn connection_concurrency(&self, name: &str) -> Option<usize> {
+        let registry = self.0.registry.read();
+        let connection = registry.connections.get(name)?;
+        let default = self.0.shared.limits.connection_concurrency;
+        Some(connection.spec.concurrency.unwrap_or(default))
     }
 
     /// Calls in flight at once to a destination.

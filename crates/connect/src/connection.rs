@@ -10,6 +10,7 @@ use stepbus_model::{Clock, Limits};
 
 use crate::client::{Answer, HttpClient};
 use crate::gate::Gate;
+use crate::mail;
 use crate::secret::Masker;
 use crate::spec::{Auth, ConnectionSpec, ParamValue, Params, SpecError};
 use crate::template::encode_into;
@@ -62,6 +63,7 @@ impl Connection {
         if spec.concurrency == Some(0) {
             errors.push(SpecError::new("/concurrency", "concurrency must be above 0"));
         }
+        mail::check(&spec, &mut errors);
         let kept = before.filter(|before| before.spec.auth == spec.auth);
         let credentials = match kept {
             Some(before) => Some(Arc::clone(&before.credentials)),

@@ -1,5 +1,5 @@
 //! Everything that leaves the process: connections with credentials, destinations with rate,
-//! concurrency, result classes and upserts, the calls of `http:invoke`, and object storage.
+//! concurrency, result classes and upserts, the calls of `http:invoke`, object storage, and mail.
 //!
 //! A room that knows nothing of workflows or buses: it is handed a payload and says what became
 //! of it. What it remembers (tokens, limiters, pauses) is lost with the process and may be.
@@ -15,6 +15,7 @@ mod failure;
 mod gate;
 mod health;
 mod invoke;
+mod mail;
 mod objects;
 mod outcome;
 mod pause;
@@ -32,6 +33,7 @@ mod upsert;
 pub use call::is_header_of_a_call;
 pub use connect::{Connect, DeliveryRequest};
 pub use health::{Circuit, Condition, Health};
+pub use mail::{Mail, Smtp, SmtpTls, check_mailboxes};
 pub use objects::{
     Bucket, BucketPlace, BucketSpec, Entry, ObjectError, ObjectWriter, S3Spec, S3Style, Version,
 };

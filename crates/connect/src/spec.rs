@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use crate::mail::Smtp;
 use crate::rate::Rate;
 use crate::secret::Secret;
 
@@ -19,6 +20,9 @@ use crate::secret::Secret;
 pub struct ConnectionSpec {
     /// Not in the project file, where it is the key.
     pub name: String,
+    /// A mail server, and no host of HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<Smtp>,
     pub auth: Auth,
     /// Calls in flight over this connection; `Limits::connection_concurrency` when not set.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -40,6 +40,11 @@ pub fn queue(name: &str) -> String {
 }
 
 #[must_use]
+pub fn mail_identity(address: &str) -> String {
+    format!("arn:aws:ses:{REGION}:{ACCOUNT}:identity/{address}")
+}
+
+#[must_use]
 pub fn log_group(name: &str) -> String {
     format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}")
 }

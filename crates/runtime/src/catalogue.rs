@@ -334,8 +334,11 @@ pub(crate) fn compile_version(
     };
     let spec: SubscriptionSpec =
         serde_json::from_str(&row.body).map_err(|error| invalid(error.to_string()))?;
-    let target = Target::resolve(catalogue, &spec.target).map_err(|NoTarget::Missing| {
-        invalid(format!("its {} '{}' is gone", spec.target.kind(), spec.target.name()))
+    let target = Target::resolve(catalogue, &spec.target).map_err(|why| match why {
+        NoTarget::Missing => {
+            invalid(format!("its {} '{}' is gone", spec.target.kind(), spec.target.name()))
+        }
+        NoTarget::Invalid(message) => invalid(message),
     })?;
     let dead_letter =
         spec.dead_letter.as_ref().and_then(|name| catalogue.queues.get(name)).copied();
@@ -509,8 +512,13 @@ impl<'a> Registrar<'a> {
         if !catalogue.buses.contains_key(&spec.bus) {
             return Err(missing("bus", &spec.bus));
         }
-        let target = Target::resolve(catalogue, &spec.target)
-            .map_err(|NoTarget::Missing| missing(spec.target.kind(), spec.target.name()))?;
+        let target = Target::resolve(catalogue, &spec.target).map_err(|why| match why {
+            NoTarget::Missing => missing(spec.target.kind(), spec.target.name()),
+            NoTarget::Invalid(message) => {
+                let name = spec.name.clone();
+                CatalogueError::Invalid { kind: "subscription", name, message }
+            }
+        })?;
         let dead_letter = match &spec.dead_letter {
             None => None,
             Some(name) => Some(*catalogue.queues.get(name).ok_or_else(|| missing("queue", name))?),

@@ -216,6 +216,24 @@ pub enum TargetSpec {
     Bus(String),
     Queue(String),
     Log(LogSpec),
+    Mail(Box<MailSpec>),
+}
+
+/// A mail over a connection to a mail server; its texts are JSONata templates over `$event`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailSpec {
+    pub connection: String,
+    pub from: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// A text or a list of them.
+    pub to: Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cc: Option<Value>,
+    pub subject: Value,
+    /// What the subscription sends, when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
 }
 
 /// Where lines go, one a delivery.
@@ -240,6 +258,7 @@ impl TargetSpec {
             TargetSpec::Bus(_) => "bus",
             TargetSpec::Queue(_) => "queue",
             TargetSpec::Log(_) => "log",
+            TargetSpec::Mail(_) => "mail",
         }
     }
 
@@ -251,6 +270,7 @@ impl TargetSpec {
             | TargetSpec::Bus(name)
             | TargetSpec::Queue(name) => name,
             TargetSpec::Log(_) => "log",
+            TargetSpec::Mail(mail) => &mail.connection,
         }
     }
 
@@ -262,6 +282,7 @@ impl TargetSpec {
             TargetSpec::Destination(name) => arn::api_destination(name),
             TargetSpec::Bus(name) => arn::event_bus(name),
             TargetSpec::Queue(name) => arn::queue(name),
+            TargetSpec::Mail(mail) => arn::mail_identity(&mail.from),
             TargetSpec::Log(log) => {
                 let file =
                     log.file.as_ref().map_or("stepbus".into(), |file| file.to_string_lossy());

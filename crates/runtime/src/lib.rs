@@ -36,8 +36,8 @@ pub use comparison::place as comparison_place;
 pub use content::Content;
 pub use declared::{
     ArchiveSpec, BatchSpec, BusSpec, Comparison, Declared, EndpointSpec, InputSpec, LogSpec,
-    OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy, RetrySpec, StartAt, StorageSpec,
-    SubscriptionSpec, TargetSpec, WhenFull, WorkflowSpec,
+    MailSpec, OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy, RetrySpec, StartAt,
+    StorageSpec, SubscriptionSpec, TargetSpec, WhenFull, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, EditError, GroupBy, Latency, LetterGroup, OperationView,

@@ -16,6 +16,7 @@ use crate::mdm::Mdm;
 use crate::mdm::scalar::milliseconds;
 use crate::mdm::schema::{MODIFIED, PRICE, PRODUCT};
 use crate::mdm::table::{Database, Record};
+use crate::smtp::Smtp;
 use crate::targets::crm::Crm;
 use crate::targets::erp::Erp;
 use crate::targets::shop::Shop;
@@ -31,6 +32,7 @@ pub(crate) struct Control {
     pub(crate) erp: Arc<Erp>,
     pub(crate) shop: Arc<Shop>,
     pub(crate) sink: Arc<Sink>,
+    pub(crate) mail: Arc<Smtp>,
 }
 
 type Answer = Result<Value, String>;
@@ -115,6 +117,7 @@ impl Control {
             "crm" => &self.crm.misbehaviour,
             "erp" => &self.erp.misbehaviour,
             "shop" => &self.shop.misbehaviour,
+            "mail" => &self.mail.misbehaviour,
             "sink" => &self.sink.misbehaviour,
             _ => return None,
         };
@@ -125,7 +128,7 @@ impl Control {
                 misbehaviour.up();
                 Some(Ok(json!({ "down": false })))
             }
-            "credentials" if target != "sink" => {
+            "credentials" if !matches!(target, "sink" | "mail") => {
                 Some(parsed::<Credentials>(request).map(|Credentials { secret }| {
                     match target {
                         "mdm" => self.mdm.set_password(&secret),
@@ -165,6 +168,7 @@ impl Control {
             "verified": verified,
             "catalog": expectation.summary(particulars),
             "targets": targets,
+            "mail": self.mail.report(particulars),
         }))
     }
 
@@ -179,7 +183,8 @@ impl Control {
         let erp = of(self.erp.counts.report(), &self.erp.misbehaviour);
         let shop = of(self.shop.counts.report(), &self.shop.misbehaviour);
         let sink = of(self.sink.counts.report(), &self.sink.misbehaviour);
-        let requests: u64 = [&mdm, &crm, &erp, &shop, &sink]
+        let mail = of(self.mail.counts.report(), &self.mail.misbehaviour);
+        let requests: u64 = [&mdm, &crm, &erp, &shop, &sink, &mail]
             .iter()
             .filter_map(|part| part["requests"].as_u64())
             .sum();
@@ -192,6 +197,7 @@ impl Control {
             "erp": erp,
             "shop": shop,
             "sink": sink,
+            "mail": mail,
         })
     }
 
@@ -213,6 +219,7 @@ impl Control {
         self.crm.forget();
         self.erp.forget();
         self.shop.forget();
+        self.mail.forget();
         self.sink.forget();
         for misbehaviour in [
             &self.mdm.misbehaviour,
@@ -220,6 +227,7 @@ impl Control {
             &self.erp.misbehaviour,
             &self.shop.misbehaviour,
             &self.sink.misbehaviour,
+            &self.mail.misbehaviour,
         ] {
             misbehaviour.forget_counts();
         }

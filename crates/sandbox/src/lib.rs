@@ -16,6 +16,7 @@ mod objects;
 mod options;
 mod random;
 mod record;
+mod smtp;
 mod targets;
 pub mod usage;
 
@@ -42,6 +43,7 @@ use crate::mdm::Mdm;
 use crate::mdm::table::Database;
 use crate::random::mix;
 use crate::record::Recorder;
+use crate::smtp::{SMTP_MIX, Smtp};
 use crate::targets::crm::Crm;
 use crate::targets::erp::Erp;
 use crate::targets::shop::Shop;
@@ -58,6 +60,9 @@ pub struct Addresses {
     pub crm: String,
     pub erp: String,
     pub shop: String,
+    /// Host and port of the mail server.
+    pub smtp_host: String,
+    pub smtp_port: String,
     pub control: String,
     /// A plain target for anything, under any name.
     pub sink: String,
@@ -76,7 +81,7 @@ pub struct Addresses {
 impl Addresses {
     /// The environment variables of `examples/product-sync`.
     #[must_use]
-    pub fn environment(&self) -> [(&'static str, &str); 13] {
+    pub fn environment(&self) -> [(&'static str, &str); 15] {
         [
             ("MDM_URL", &self.mdm),
             ("MDM_USER", &self.mdm_user),
@@ -88,6 +93,8 @@ impl Addresses {
             ("ERP_URL", &self.erp),
             ("ERP_KEY", &self.erp_key),
             ("SHOP_URL", &self.shop),
+            ("SMTP_HOST", &self.smtp_host),
+            ("SMTP_PORT", &self.smtp_port),
             ("SHOP_USER", &self.shop_user),
             ("SHOP_PASSWORD", &self.shop_password),
             ("SINK_URL", &self.sink),
@@ -122,11 +129,14 @@ pub async fn start(options: &Options) -> anyhow::Result<Addresses> {
     let database = Database::new(&catalog(options)?.records)?;
     let products = database.table(mdm::schema::PRODUCT).rows.len();
     let mut listeners = Vec::new();
-    for offset in 0..6 {
+    for offset in 0..7 {
         listeners.push(listen(options.port, offset).await?);
     }
     let mut addresses = addresses(options, products, &listeners)?;
-    let stand_ins = stand_ins(options, &addresses, database);
+    let smtp = listeners.pop().context("there is a listener for mail")?;
+    let mail = Arc::new(Smtp::new(misbehaviour(options, SMTP_MIX, 6)));
+    tokio::spawn(smtp::serve(smtp, mail.clone()));
+    let stand_ins = stand_ins(options, &addresses, database, mail);
     addresses.mdm.push_str(mdm::BASE);
     let recorder = match &options.record {
         None => None,
@@ -157,7 +167,7 @@ fn catalog(options: &Options) -> anyhow::Result<Catalog> {
 async fn listen(port: u16, offset: u16) -> anyhow::Result<TcpListener> {
     let port = match port {
         0 => 0,
-        port => port.checked_add(offset).context("--port leaves no room for six ports")?,
+        port => port.checked_add(offset).context("--port leaves no room for seven ports")?,
     };
     TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         .await
@@ -179,6 +189,8 @@ fn addresses(
         crm: url(1)?,
         erp: url(2)?,
         shop: url(3)?,
+        smtp_host: listeners[6].local_addr()?.ip().to_string(),
+        smtp_port: listeners[6].local_addr()?.port().to_string(),
         control: format!("{}/control", url(4)?),
         sink: url(5)?,
         container: options.container.clone(),
@@ -193,17 +205,20 @@ fn addresses(
     })
 }
 
+fn misbehaviour(options: &Options, mix_of: Mix, number: u64) -> Misbehaviour {
+    let slow = Duration::from_millis(options.slow_ms);
+    let misbehaviour = Misbehaviour::new(mix_of, mix(options.seed ^ mix(number)), slow);
+    misbehaviour.set_mixed(options.faults);
+    misbehaviour
+}
+
 fn stand_ins(
     options: &Options,
     addresses: &Addresses,
     database: Database,
+    mail: Arc<Smtp>,
 ) -> [Arc<dyn Service>; 6] {
-    let misbehaviour = |mix_of: Mix, number: u64| {
-        let slow = Duration::from_millis(options.slow_ms);
-        let misbehaviour = Misbehaviour::new(mix_of, mix(options.seed ^ mix(number)), slow);
-        misbehaviour.set_mixed(options.faults);
-        misbehaviour
-    };
+    let misbehaviour = |mix_of: Mix, number: u64| misbehaviour(options, mix_of, number);
     let mdm = Arc::new(Mdm::new(
         options.container.clone(),
         &options.wrapper,
@@ -232,6 +247,7 @@ fn stand_ins(
         erp: Arc::clone(&erp),
         shop: Arc::clone(&shop),
         sink: Arc::clone(&sink),
+        mail,
     });
     [mdm, crm, erp, shop, control, sink]
 }

@@ -4,5 +4,6 @@ mod auth;
 mod deliver;
 mod host;
 mod invoke;
+mod mail;
 mod pauses;
 mod upsert;

@@ -7,6 +7,7 @@
 mod destination;
 mod inside;
 mod log;
+mod mail;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -72,6 +73,8 @@ pub(crate) struct Parcel {
 pub(crate) enum NoTarget {
     /// A declared thing that is not there.
     Missing,
+    /// What it says cannot be used.
+    Invalid(String),
 }
 
 impl Target {
@@ -94,6 +97,10 @@ impl Target {
             TargetSpec::Destination(name) => {
                 let destination = catalogue.destinations.get(name).ok_or(NoTarget::Missing)?;
                 return Ok(Target::Outside(destination.clone()));
+            }
+            TargetSpec::Mail(spec) => {
+                let mail = mail::MailTarget::new(spec).map_err(NoTarget::Invalid)?;
+                return Ok(Target::Outside(Arc::new(mail)));
             }
             TargetSpec::Log(spec) => return Ok(Target::Outside(Arc::new(log::Log::new(spec)))),
             TargetSpec::Workflow(name) => {

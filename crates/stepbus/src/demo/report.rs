@@ -99,7 +99,12 @@ impl Report {
                 && totals.pending + totals.dead_lettered + totals.discarded == 0
         };
         let all = self.targets.len() == TARGETS.len() && self.targets.values().all(delivered);
-        complete && all && self.verified()
+        complete && all && self.verified() && self.stakeholders_were_told()
+    }
+
+    /// By the mail server's own books: one mail for the one sync, perhaps more than once.
+    fn stakeholders_were_told(&self) -> bool {
+        self.verification["mail"]["distinct"] == 1
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -112,6 +117,7 @@ impl Report {
             "failed": self.extraction.failed,
             "targets": targets,
             "requests": self.stats["requests"],
+            "mails": self.verification["mail"]["distinct"],
             "seconds": rounded(self.seconds),
             "cpu_seconds": usage::cpu_seconds().map(rounded),
             "peak_mib": usage::peak_mib().map(rounded),
@@ -171,12 +177,13 @@ impl Report {
 
     fn verdict(&self) -> String {
         if self.sound() {
-            return "Verified: every product is in every target as it should be.\n".to_owned();
+            return "Verified: every product is in every target as it should be; stakeholders were told.\n".to_owned();
         }
         let mut text = "NOT verified. What the sandbox's own books say:\n".to_owned();
         for (name, target) in self.verification["targets"].as_object().into_iter().flatten() {
             text.push_str(&format!("  {name}: {target}\n"));
         }
+        text.push_str(&format!("  mail: {}\n", self.verification["mail"]));
         text
     }
 }

@@ -144,6 +144,10 @@ pub(super) fn is_start(text: &str) -> Result<(), String> {
     start(text).map(drop)
 }
 
+pub(super) fn mailbox(text: &str) -> Result<(), String> {
+    stepbus_connect::check_mailboxes(text)
+}
+
 pub(super) fn is_size(text: &str) -> Result<(), String> {
     size(text).map(drop)
 }

@@ -34,6 +34,7 @@ text!(ANY, format::any, "", "");
 text!(SOME, format::some, "", "");
 text!(NAME, format::name, format::NAME_PATTERN, "");
 text!(URL, format::url, "https?://.+", "https://crm.example/products/{sku}");
+text!(MAILBOX, format::mailbox, "", "Shop <shop@example.com>");
 text!(PATH, format::some, "", "logs/events.jsonl");
 text!(S3_URL, format::url, "https?://.+", "http://127.0.0.1:9000");
 text!(METHOD, format::method, "[A-Z]+", "PUT");
@@ -115,6 +116,7 @@ static LIMITS: Object = object(&[
 ]);
 
 static CONNECTION: Object = object(&[
+    optional("smtp", "A mail server, and no host of HTTP.", Shape::Object(&SMTP)),
     optional(
         "auth",
         "How to log in; without it, calls carry no credentials.",
@@ -442,8 +444,9 @@ static TARGET: Object = Object {
         optional("bus", "Another bus, where the event goes on.", Shape::Name(Section::Buses)),
         optional("queue", "The queue that gets a message.", Shape::Text(&NAME)),
         optional("log", "A line of JSON for each event.", Shape::Object(&LOG)),
+        optional("mail", "A mail for each event.", Shape::Object(&MAIL)),
     ],
-    one_of: &["workflow", "destination", "bus", "queue", "log"],
+    one_of: &["workflow", "destination", "bus", "queue", "log", "mail"],
 };
 
 static SKIP_UNCHANGED: Object = object(&[
@@ -456,6 +459,38 @@ static SKIP_UNCHANGED: Object = object(&[
         "by",
         "What is compared, a template over `$payload` and `$event`; the payload by default.",
         Shape::Template(COMPARED),
+    ),
+]);
+
+static MAIL: Object = object(&[
+    required("connection", "The connection to the mail server.", Shape::Name(Section::Connections)),
+    required("from", "Who sends it: `Shop <shop@example.com>`.", Shape::Text(&MAILBOX)),
+    required(
+        "to",
+        "Who gets it: a text or a list of them, or a template over `$event`.",
+        Shape::Template(EVENT),
+    ),
+    optional("cc", "Who else gets it.", Shape::Template(EVENT)),
+    optional("reply_to", "Whom to answer.", Shape::Text(&MAILBOX)),
+    required("subject", "Its subject, a template over `$event`.", Shape::Template(EVENT)),
+    optional(
+        "body",
+        "Its text, a template over `$event`; what the subscription sends by default.",
+        Shape::Template(EVENT),
+    ),
+]);
+
+static SMTP: Object = object(&[
+    required("host", "The mail server.", Shape::Text(&SOME)),
+    optional(
+        "port",
+        "587 by default, 465 with `implicit`, 25 with `none`.",
+        Shape::Count(1, 65_535),
+    ),
+    optional(
+        "tls",
+        "`starttls` by default; `implicit` from the first byte; `none` for a server on this machine.",
+        Shape::Word(&["starttls", "implicit", "none"]),
     ),
 ]);
 

@@ -6,7 +6,8 @@ use serde_json::Value;
 use stepbus_document::{Document, Position, join};
 use stepbus_pattern::Pattern;
 use stepbus_runtime::{
-    BatchSpec, Comparison, LogSpec, OnDeadLetter, Order, RetrySpec, SubscriptionSpec, TargetSpec,
+    BatchSpec, Comparison, LogSpec, MailSpec, OnDeadLetter, Order, RetrySpec, SubscriptionSpec,
+    TargetSpec,
 };
 
 use super::problem::Source;
@@ -28,6 +29,7 @@ impl Reader<'_> {
             let transform = self.transform(value, &at);
             let (input, parameters) = (self.input(value, &at), self.parameters(value, &at));
             self.batches_what_can_be(value, &at);
+            self.mails_to_somebody(value, &at);
             let target = self.target(value);
             let (Some(target), Some(pattern), Ok(transform), Ok(input)) =
                 (target, pattern, transform, input)
@@ -104,6 +106,7 @@ impl Reader<'_> {
             "bus" => name().map(TargetSpec::Bus),
             "queue" => name().map(TargetSpec::Queue),
             "log" => Some(TargetSpec::Log(self.log(value))),
+            "mail" => mail(value).map(|mail| TargetSpec::Mail(Box::new(mail))),
             _ => None,
         }
     }
@@ -132,6 +135,32 @@ impl Reader<'_> {
             window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
             max_bytes: bytes.unwrap_or(self.limits.batch_bytes),
         })
+    }
+
+    /// Addresses that stand there as they are must be some, and the connection one for mail.
+    fn mails_to_somebody(&mut self, value: &Value, at: &str) {
+        let Some(mail) = value.pointer("/target/mail") else { return };
+        let at = format!("{at}/target/mail");
+        for field in ["to", "cc"] {
+            let Some((given, inside)) = self.field(mail, &at, field) else { continue };
+            let texts: Vec<&str> = match given {
+                Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+                other => other.as_str().into_iter().collect(),
+            };
+            for text in texts.into_iter().filter(|text| !text.contains("{%")) {
+                if let Err(problem) = format::mailbox(text) {
+                    self.wrong(&inside, problem);
+                }
+            }
+        }
+        if let Some((name, inside)) = self.field(mail, &at, "connection") {
+            let name = name.as_str().unwrap_or_default();
+            let connection = self.section("connections").and_then(|all| all.get(name));
+            if connection.is_some_and(|connection| connection.get("smtp").is_none()) {
+                self.wrong(&inside, format!("`{name}` is no connection to a mail server"))
+                    .hint("give it `smtp: { host: … }`");
+            }
+        }
     }
 
     /// One call for several events cannot be about one of them.
@@ -277,6 +306,19 @@ fn comparison(value: &Value) -> Comparison {
         ignore: ignore.filter_map(Value::as_str).map(str::to_owned).collect(),
         by: how.get("by").cloned(),
     }
+}
+
+fn mail(mail: &Value) -> Option<MailSpec> {
+    let text = |name: &str| mail.get(name).and_then(Value::as_str).map(str::to_owned);
+    Some(MailSpec {
+        connection: text("connection")?,
+        from: text("from")?,
+        reply_to: text("reply_to"),
+        to: mail.get("to")?.clone(),
+        cc: mail.get("cc").cloned(),
+        subject: mail.get("subject")?.clone(),
+        body: mail.get("body").cloned(),
+    })
 }
 
 fn place(text: &str, character: usize) -> Position {

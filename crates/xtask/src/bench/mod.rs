@@ -5,6 +5,7 @@ mod matching;
 mod process;
 mod publish;
 mod repeat;
+mod stall;
 mod store;
 mod sync;
 
@@ -20,6 +21,8 @@ pub(crate) enum Bench {
     Match(matching::Arguments),
     /// Events published, matched and enqueued a second, durably.
     Publish(publish::Arguments),
+    /// Destinations beside one that never answers, and without it.
+    Stall(stall::Arguments),
     /// Durable steps a second through the store, beside a plain file synced as often.
     Store(store::Arguments),
     /// The product sync beside the same requests by a bare loop.
@@ -31,6 +34,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Asl(arguments) => asl::run(arguments),
         Bench::Match(arguments) => matching::run(arguments),
         Bench::Publish(arguments) => publish::run(arguments),
+        Bench::Stall(arguments) => stall::run(arguments),
         Bench::Store(arguments) => store::run(arguments),
         Bench::Sync(arguments) => sync::run(arguments),
     }

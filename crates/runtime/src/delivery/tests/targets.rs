@@ -1,12 +1,13 @@
 //! Each kind of target, and what of an event it gets.
 
 use serde_json::{Value, json};
+use stepbus_connect::{ConnectionSpec, Smtp, SmtpTls};
 use stepbus_model::{MessageId, Totals};
 use stepbus_store::MessageFilter;
 
 use super::world::{Running, Target, World, until};
 use crate::delivery::RedriveVersion;
-use crate::{BusSpec, HttpParameters, InputSpec, LogSpec, SubscriptionSpec, TargetSpec};
+use crate::{BusSpec, HttpParameters, InputSpec, LogSpec, MailSpec, SubscriptionSpec, TargetSpec};
 
 const PRODUCT: &str = r#"{ "detail-type": ["product"] }"#;
 
@@ -165,6 +166,51 @@ async fn a_queue_gets_a_message_in_the_commit_that_publishes() {
     running.publish_details([json!({ "sku": "A" })]).await;
     assert_eq!(messages(&running).await, [json!({ "sku": "A" })]);
     running.expect_books(DELIVERED).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_receiver_cannot_be_told_is_a_dead_letter() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    let smtp = Smtp { host: "127.0.0.1".into(), port: Some(1), tls: SmtpTls::None };
+    world.declared.connections.push(ConnectionSpec {
+        name: "office".into(),
+        smtp: Some(smtp),
+        ..ConnectionSpec::default()
+    });
+    world.load().retry.max_attempts = 1;
+    world.load().target = TargetSpec::Mail(Box::new(MailSpec {
+        connection: "office".into(),
+        from: "sync@example.com".into(),
+        reply_to: None,
+        to: json!("{% $event.detail.to %}"),
+        cc: None,
+        subject: json!("{% 'Product ' & $event.detail.sku %}"),
+        body: None,
+    }));
+    let running = world.open().await;
+    running
+        .publish_details([
+            json!({ "sku": "A" }),
+            json!({ "to": 5 }),
+            json!({ "to": "a@b.example" }),
+        ])
+        .await;
+    running.quiet().await;
+    let mut said: Vec<(String, String)> = running
+        .dead()
+        .await
+        .iter()
+        .map(|dead| {
+            let attribute = |name: &str| dead.attribute(name).unwrap_or_default().to_owned();
+            (attribute("ERROR_CODE"), attribute("TARGET_ARN"))
+        })
+        .collect();
+    said.sort();
+    let arn = "arn:aws:ses:local:000000000000:identity/sync@example.com".to_owned();
+    let codes = ["CONNECTION_FAILURE", "TRANSFORM_FAILED", "TRANSFORM_FAILED"];
+    assert_eq!(said, codes.map(|code| (code.to_owned(), arn.clone())));
+    running.expect_books(Totals { matched: 3, dead_lettered: 3, ..Totals::default() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -229,6 +229,68 @@ fn batches() {
 }
 
 #[test]
+fn mails() {
+    check(
+        "target: { mail: { connection: crm, from: nobody, to: [a@b.example, x], subject: s } }",
+        expect![[r#"
+            stepbus.yaml:3:35: error: `crm` is no connection to a mail server
+              3 |     target: { mail: { connection: crm, from: nobody, to: [a@b.example, x], subject: s } }
+                |                                   ^
+              hint: give it `smtp: { host: … }`
+            stepbus.yaml:3:46: error: `nobody` is no mail address: Invalid input
+              3 |     target: { mail: { connection: crm, from: nobody, to: [a@b.example, x], subject: s } }
+                |                                              ^
+              hint: for example Shop <shop@example.com>
+            stepbus.yaml:3:58: error: `x` is no mail address: Invalid input
+              3 |     target: { mail: { connection: crm, from: nobody, to: [a@b.example, x], subject: s } }
+                |                                                          ^
+        "#]],
+    );
+    check(
+        "target: { mail: { conection: crm, to: \"{% $evnt.to %}\" } }",
+        expect![[r#"
+        stepbus.yaml:3:15: error: `connection` is missing
+          3 |     target: { mail: { conection: crm, to: "{% $evnt.to %}" } }
+            |               ^
+          hint: The connection to the mail server.
+        stepbus.yaml:3:15: error: `from` is missing
+          3 |     target: { mail: { conection: crm, to: "{% $evnt.to %}" } }
+            |               ^
+          hint: Who sends it: `Shop <shop@example.com>`.
+        stepbus.yaml:3:15: error: `subject` is missing
+          3 |     target: { mail: { conection: crm, to: "{% $evnt.to %}" } }
+            |               ^
+          hint: Its subject, a template over `$event`.
+        stepbus.yaml:3:23: error: unknown field `conection`
+          3 |     target: { mail: { conection: crm, to: "{% $evnt.to %}" } }
+            |                       ^
+          hint: did you mean `connection`?
+        stepbus.yaml:3:47: error: `$evnt` has no value here
+          3 |     target: { mail: { conection: crm, to: "{% $evnt.to %}" } }
+            |                                               ^
+          hint: did you mean `$event`?
+    "#]],
+    );
+    super::check(
+        "connections: { crm: { smtp: { host: mail.example, tls: none, prot: 25 }, auth: { api_key: { header: X, value: \"${PASSWORD}\" } } } }",
+        expect![[r#"
+            stepbus.yaml:1:62: error: unknown field `prot`
+              1 | …onnections: { crm: { smtp: { host: mail.example, tls: none, prot: 25 }, auth: { api_key: { header: X, value: "${PASSWORD…
+                |                                                              ^
+              hint: did you mean `port`?
+        "#]],
+    );
+    super::check(
+        "connections: { crm: { smtp: { host: mail.example, tls: none }, query: { a: b } } }",
+        expect![[r#"
+            stepbus.yaml:1:71: error: a mail server takes none
+              1 | connections: { crm: { smtp: { host: mail.example, tls: none }, query: { a: b } } }
+                |                                                                       ^
+        "#]],
+    );
+}
+
+#[test]
 fn a_good_one() {
     let text = format!(
         r#"

@@ -129,17 +129,17 @@ fn one_target() {
             stepbus.yaml:3:15: error: unknown field `lambda`
               3 |     target: { lambda: q, mail: x }
                 |               ^
-              hint: known: workflow, destination, bus, queue, log
-            stepbus.yaml:3:26: error: unknown field `mail`
+              hint: known: workflow, destination, bus, queue, log, mail
+            stepbus.yaml:3:32: error: expected an object, found a text
               3 |     target: { lambda: q, mail: x }
-                |                          ^
-              hint: known: workflow, destination, bus, queue, log
+                |                                ^
+              hint: its fields: connection, from, to, cc, reply_to, subject, body
         "#]],
     );
     check(
         "target: {}",
         expect![[r#"
-            stepbus.yaml:3:5: error: one of `workflow`, `destination`, `bus`, `queue`, `log` is missing
+            stepbus.yaml:3:5: error: one of `workflow`, `destination`, `bus`, `queue`, `log`, `mail` is missing
               3 |     target: {}
                 |     ^
               hint: give exactly one
@@ -148,7 +148,7 @@ fn one_target() {
     check(
         "target: { workflow: sync, destination: crm }",
         expect![[r#"
-            stepbus.yaml:3:31: error: only one of `workflow`, `destination`, `bus`, `queue`, `log` may be given
+            stepbus.yaml:3:31: error: only one of `workflow`, `destination`, `bus`, `queue`, `log`, `mail` may be given
               3 |     target: { workflow: sync, destination: crm }
                 |                               ^
         "#]],

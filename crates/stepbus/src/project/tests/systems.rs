@@ -141,7 +141,7 @@ fn secrets_never_stand_in_the_file() {
             stepbus.yaml:1:76: error: unknown field `x`
               1 | connections: { crm: { auth: { basic: { username: a, password: ******* } }, x: 1 } }
                 |                                                                            ^
-              hint: known: auth, concurrency, rate, headers, query
+              hint: known: smtp, auth, concurrency, rate, headers, query
         "#]],
     );
     check(

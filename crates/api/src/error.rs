@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use stepbus_runtime::{MapRunError, StartError};
+use stepbus_runtime::{ActivityError, MapRunError, QueueError, StartError, TaskError};
 use stepbus_store::StoreError;
 
 #[derive(Debug)]
@@ -70,10 +70,50 @@ impl From<StartError> for ApiError {
             StartError::NoWorkflow(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "StateMachineDoesNotExist", message)
             }
+            StartError::InvalidName(_) => {
+                ApiError::new(StatusCode::BAD_REQUEST, "InvalidName", message)
+            }
+            StartError::NotExpress(_) => {
+                ApiError::new(StatusCode::BAD_REQUEST, "StateMachineTypeNotSupported", message)
+            }
             StartError::NameTaken { .. } => {
                 ApiError::new(StatusCode::CONFLICT, "ExecutionAlreadyExists", message)
             }
             StartError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        let (code, message) = (error.code(), error.to_string());
+        match error {
+            QueueError::Store(error) => error.into(),
+            QueueError::NoQueue(_) => ApiError::new(StatusCode::NOT_FOUND, code, message),
+            _ => ApiError::new(StatusCode::BAD_REQUEST, code, message),
+        }
+    }
+}
+
+impl From<TaskError> for ApiError {
+    fn from(error: TaskError) -> Self {
+        let (code, message) = (error.code(), error.to_string());
+        match error {
+            TaskError::Store(error) => error.into(),
+            _ => ApiError::new(StatusCode::BAD_REQUEST, code, message),
+        }
+    }
+}
+
+impl From<ActivityError> for ApiError {
+    fn from(error: ActivityError) -> Self {
+        let (code, message) = (error.code(), error.to_string());
+        match error {
+            ActivityError::Store(error) => error.into(),
+            ActivityError::ActivityDoesNotExist(_) => {
+                ApiError::new(StatusCode::NOT_FOUND, code, message)
+            }
+            ActivityError::InvalidName(_) => ApiError::new(StatusCode::BAD_REQUEST, code, message),
         }
     }
 }

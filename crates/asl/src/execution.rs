@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stepbus_model::Timestamp;
 
+use crate::definition::model::{Kind, Service};
 use crate::interpreter::{Recorder, Run, bytes, task_command};
 use crate::io::{
     Command, Input, MapRunSpec, Outcome, RunTask, Start, Status, TaskId, Timer, TimerKind, Visit,
 };
 use crate::program::Program;
-use crate::thread::{Activity, Thread, ThreadId};
+use crate::thread::{Activity, OpenTask, Thread, ThreadId};
 
 /// The meaning of a journal. It grows when replaying an old journal would give something else.
 pub const SEMANTICS: u32 = 1;
@@ -189,12 +190,15 @@ impl Execution {
         self.started_at
     }
 
-    /// Nothing is in flight but timers: the execution may leave memory until one fires.
+    /// Nothing is in flight but timers and what comes by itself, as the result of a token: the
+    /// execution may leave memory until then.
     #[must_use]
-    pub fn waits_only(&self) -> bool {
+    pub fn waits_only(&self, program: &Program) -> bool {
         self.outcome.is_none()
-            && self.open_threads().all(|thread| {
-                matches!(thread.activity, Activity::Waiting { .. } | Activity::Retrying { .. })
+            && self.open_threads().all(|thread| match &thread.activity {
+                Activity::Waiting { .. } | Activity::Retrying { .. } => true,
+                Activity::Task(open) => open.submitted || is_activity(program, thread),
+                _ => false,
             })
     }
 
@@ -205,9 +209,19 @@ impl Execution {
     /// Tasks whose results are awaited; after a crash they are to be sent again.
     #[must_use]
     pub fn open_tasks(&self, program: &Program) -> Vec<RunTask> {
+        self.tasks(program, |open| !open.submitted)
+    }
+
+    /// Tasks whose calls were accepted and whose results come by themselves.
+    #[must_use]
+    pub fn submitted_tasks(&self, program: &Program) -> Vec<RunTask> {
+        self.tasks(program, |open| open.submitted)
+    }
+
+    fn tasks(&self, program: &Program, wanted: impl Fn(&OpenTask) -> bool) -> Vec<RunTask> {
         self.open_threads()
             .filter_map(|thread| match &thread.activity {
-                Activity::Task(open) => task_command(self, program, thread, open),
+                Activity::Task(open) if wanted(open) => task_command(self, program, thread, open),
                 _ => None,
             })
             .collect()
@@ -329,6 +343,11 @@ impl Execution {
         });
         json!({ "status": self.status(), "threads": threads.collect::<Vec<_>>() })
     }
+}
+
+fn is_activity(program: &Program, thread: &Thread) -> bool {
+    let kind = &program.state(thread.state).kind;
+    matches!(kind, Kind::Task(task) if task.service == Service::Activity)
 }
 
 /// The timer of the whole execution; a redrive sets another.

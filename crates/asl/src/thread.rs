@@ -88,6 +88,9 @@ pub(crate) struct OpenTask {
     pub(crate) heartbeat_at: Option<Timestamp>,
     /// History has told of its start.
     pub(crate) started: bool,
+    /// The call was accepted; its result comes by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) submitted: bool,
 }
 
 /// The children of a Parallel state or an inline Map.

@@ -49,6 +49,11 @@ pub fn log_group(name: &str) -> String {
     format!("arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{name}")
 }
 
+#[must_use]
+pub fn activity(name: &str) -> String {
+    format!("arn:aws:states:{REGION}:{ACCOUNT}:activity:{name}")
+}
+
 /// The name at the end of an ARN, or the text itself when it is no ARN.
 #[must_use]
 pub fn name_of(arn_or_name: &str) -> &str {

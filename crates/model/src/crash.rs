@@ -25,6 +25,7 @@ pub const POINTS: &[&str] = &[
     "map.child_before_commit",
     "map.child_after_commit",
     "map.before_outcome",
+    "child.after_end",
     "timer.before_commit",
     "timer.after_commit",
 ];

@@ -422,6 +422,8 @@ struct Registrar<'a> {
     now: Timestamp,
     known: HashMap<(ResourceKind, String), ResourceRow>,
     batch: Batch,
+    /// Definitions of this batch, by hash.
+    definitions: HashMap<String, u64>,
     names: HashMap<ResourceId, (ResourceKind, String)>,
 }
 
@@ -433,7 +435,7 @@ impl<'a> Registrar<'a> {
             .map(|row| (row.id, (row.kind, row.name.clone())))
             .collect::<HashMap<_, _>>();
         let known = rows.into_iter().map(|row| ((row.kind, row.name.clone()), row)).collect();
-        Ok(Registrar { store, now, known, batch: Batch::new(), names })
+        Ok(Registrar { store, now, known, batch: Batch::new(), definitions: HashMap::new(), names })
     }
 
     /// Never declared before.
@@ -464,6 +466,24 @@ impl<'a> Registrar<'a> {
         (id, version)
     }
 
+    /// The id of a definition, which several workflows may share.
+    async fn definition(&mut self, hash: String, text: &str) -> Result<u64, StoreError> {
+        if let Some(id) = self.definitions.get(&hash) {
+            return Ok(*id);
+        }
+        let id = match self.store.definition_by_hash(&hash).await? {
+            Some(row) => row.id,
+            None => {
+                let id = self.store.next_id();
+                let row = DefinitionRow { id, hash: hash.clone(), text: text.to_owned() };
+                self.batch.put_definition(row);
+                id
+            }
+        };
+        self.definitions.insert(hash, id);
+        Ok(id)
+    }
+
     async fn workflow(
         &mut self,
         spec: &WorkflowSpec,
@@ -485,15 +505,7 @@ impl<'a> Registrar<'a> {
             invalid(messages.join("; "))
         })?;
         let hash = expression::hash(spec.definition.as_bytes());
-        let definition = match self.store.definition_by_hash(&hash).await? {
-            Some(row) => row.id,
-            None => {
-                let id = self.store.next_id();
-                let text = spec.definition.clone();
-                self.batch.put_definition(DefinitionRow { id, hash, text });
-                id
-            }
-        };
+        let definition = self.definition(hash, &spec.definition).await?;
         let body = serde_json::json!({ "definition": definition, "kind": spec.kind }).to_string();
         let (id, _) = self.register(ResourceKind::Workflow, &spec.name, body);
         Ok(Workflow { id, definition, spec: spec.clone(), program: Arc::new(program) })
@@ -529,7 +541,8 @@ impl<'a> Registrar<'a> {
 
     /// Commits the difference; what was not registered again is retired.
     async fn finish(mut self) -> Result<HashMap<ResourceId, (ResourceKind, String)>, StoreError> {
-        for row in self.known.into_values().filter(|row| !row.retired) {
+        let stays = |row: &ResourceRow| row.retired || row.kind == ResourceKind::Activity;
+        for row in self.known.into_values().filter(|row| !stays(row)) {
             let retired =
                 ResourceRow { version: row.version + 1, at: self.now, retired: true, ..row };
             self.batch.put_resource(retired);

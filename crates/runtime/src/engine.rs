@@ -20,7 +20,7 @@ use crate::log::{self, Gates, Marks};
 use crate::priority::Priorities;
 use crate::queues::{self, Queues};
 use crate::targets::LogFiles;
-use crate::workflow::Executions;
+use crate::workflow::{Activities, Executions};
 
 /// A running system over one store.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub struct Engine {
     pub(crate) deliveries: Deliveries,
     pub(crate) executions: Executions,
     pub(crate) queues: Queues,
+    pub(crate) activities: Activities,
     pub(crate) alarms: Alarms,
     pub(crate) holds: Holds,
     pub(crate) forced: Forced,
@@ -67,6 +68,7 @@ impl Engine {
         let catalogue = catalogue::register(&*store, &limits, declared, now).await?;
         equip(&connect, declared)?;
         let holds = Holds::load(&*store).await?;
+        let activities = Activities::load(&*store).await?;
         let engine = Arc::new_cyclic(|me| Engine {
             me: me.clone(),
             holds,
@@ -83,6 +85,7 @@ impl Engine {
             deliveries: Deliveries::default(),
             executions: Executions::default(),
             queues: Queues::default(),
+            activities,
             alarms: Alarms::new(limits.timers_in_memory),
             priorities: Priorities::new(limits.prioritized_runs),
             log_files: LogFiles::default(),

@@ -59,10 +59,12 @@ pub use parameters::{HttpParameters, ParameterProblem};
 pub use publish::{Entry, EntryError, Published};
 pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};
 pub use views::{
-    EventView, ExecutionView, MapRunView, RunView, StartError, SubscriptionTotals, WorkflowView,
-    status_named,
+    EventView, ExecutionView, MapRunView, RunView, SubscriptionTotals, WorkflowView, status_named,
 };
-pub use workflow::{ITEM_PAGES, RESOURCES, Restored, restore};
+pub use workflow::{
+    ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView, ITEM_PAGES, OFFERED, Offer, Restored,
+    StartError, TaskError, not_offered, restore,
+};
 // What this room hands through from the one above.
 pub use stepbus_asl::HistoryEvent;
 pub use stepbus_asl::recording::{Recording, RecordingError};

@@ -95,6 +95,8 @@ pub(crate) struct Effects {
     pub launches: Vec<Launch>,
     /// Queues that got messages.
     pub messages: Vec<ResourceId>,
+    /// Activities that got tasks.
+    pub activities: Vec<ResourceId>,
     /// Buses that the event which is being routed came through, in this commit.
     passing: Vec<ResourceId>,
     /// Events that went on to another bus because of one root.
@@ -249,6 +251,9 @@ impl Engine {
         }
         for launch in effects.launches {
             self.executions.launch(self, launch);
+        }
+        for activity in effects.activities {
+            self.activities.arrived(activity);
         }
         for queue in effects.messages {
             self.queues.arrived(queue);

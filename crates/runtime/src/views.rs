@@ -1,19 +1,17 @@
 //! What people and programs are shown: records by name, ready to be written as JSON.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::Value;
 use stepbus_asl::HistoryEvent;
 use stepbus_model::{EventId, ExecutionId, MapRunId, ResourceId, RunId, Timestamp, Totals, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionFilter, ExecutionRow, ExecutionStatus, ItemCounts, MapRunRow, Priority,
-    RunRow, StoreError, WorkflowTotals,
+    Cause, ExecutionFilter, ExecutionRow, ExecutionStatus, ItemCounts, MapRunRow, RunRow,
+    StoreError, WorkflowTotals,
 };
 
 use crate::catalogue::Catalogue;
 use crate::engine::Engine;
-use crate::workflow::{NewExecution, decode_journal};
+use crate::workflow::decode_journal;
 
 /// A run with its books.
 #[derive(Debug, Clone, Serialize)]
@@ -59,6 +57,9 @@ pub struct ExecutionView {
     pub started: Timestamp,
     pub ended: Option<Timestamp>,
     pub caused_by: String,
+    /// Executions that its tasks started; only where one execution is shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ExecutionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item_index: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,17 +91,6 @@ pub struct EventView {
     pub hops: u16,
     pub caused_by: String,
     pub event: Value,
-}
-
-/// Why an execution was not started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("StateMachineDoesNotExist: there is no workflow '{0}'")]
-    NoWorkflow(String),
-    #[error("ExecutionAlreadyExists: '{name}' is {id}")]
-    NameTaken { name: String, id: ExecutionId },
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 impl Engine {
@@ -197,64 +187,6 @@ impl Engine {
         Ok(views)
     }
 
-    /// Starts an execution that an operator asks for; it is the root of a run of its own.
-    ///
-    /// # Errors
-    /// When there is no such workflow, the name is taken, or the store does not take it.
-    pub async fn start_execution(
-        self: &Arc<Self>,
-        workflow: &str,
-        name: Option<String>,
-        input: Value,
-        priority: Priority,
-    ) -> Result<(ExecutionId, RunId), StartError> {
-        let catalogue = self.catalogue();
-        let workflow = catalogue
-            .workflows
-            .get(arn::name_of(workflow))
-            .ok_or_else(|| StartError::NoWorkflow(workflow.to_owned()))?;
-        if let Some(name) = &name
-            && let Some(row) = self.store.execution_by_name(workflow.id, name).await?
-        {
-            return Err(StartError::NameTaken { name: name.clone(), id: row.id });
-        }
-        let run = RunId(self.store.next_id());
-        let now = self.clock.now();
-        self.priorities.set(run, priority);
-        let mut batch = Batch::acceptance();
-        batch.start_run(RunRow {
-            id: run,
-            origin: "operator".to_owned(),
-            label: workflow.spec.name.clone(),
-            priority,
-            force: false,
-            started: now,
-            last: now,
-            open: 0,
-        });
-        let new = NewExecution {
-            workflow: workflow.clone(),
-            run,
-            cause: Cause::Outside,
-            hops: 0,
-            name: name.clone(),
-            input: Arc::new(input),
-        };
-        let launch = self.new_execution(&mut batch, new);
-        let id = launch.row.id;
-        let mut effects = crate::publish::Effects::default();
-        effects.launches.push(launch);
-        match self.accept(batch, effects).await {
-            Ok(()) => Ok((id, run)),
-            // Somebody else took the name since it was looked up.
-            Err(StoreError::Conflict { value, .. }) => Err(StartError::NameTaken {
-                name: name.unwrap_or_default(),
-                id: value.parse().unwrap_or(id),
-            }),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// # Errors
     /// When the store fails.
     pub async fn executions(
@@ -275,12 +207,41 @@ impl Engine {
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionView>, StoreError> {
         let Some(row) = self.store.execution(id).await? else { return Ok(None) };
         let mut view = execution_view(&self.catalogue(), &row);
-        let first = decode_journal(&self.store.journal(id, 0).await?, 0)?.into_iter().next();
-        if let Some((_, stepbus_asl::Input::Started(start))) = first {
+        let journal = decode_journal(&self.store.journal(id, 0).await?, 0)?;
+        view.children = self.started_by(id, &journal).await?;
+        if let Some((_, stepbus_asl::Input::Started(start))) = journal.into_iter().next() {
             view.arn = start.execution_arn.to_string();
             view.input = Some((*start.input).clone());
         }
         Ok(Some(view))
+    }
+
+    /// The executions that tasks started, by what their journal says.
+    async fn started_by(
+        &self,
+        id: ExecutionId,
+        journal: &[(Timestamp, stepbus_asl::Input)],
+    ) -> Result<Vec<ExecutionId>, StoreError> {
+        use stepbus_asl::Input::{TaskSubmitted, TaskSucceeded};
+        let mut children = Vec::new();
+        for (_, input) in journal {
+            let (TaskSubmitted { output, .. } | TaskSucceeded { output, .. }) = input else {
+                continue;
+            };
+            let arn = output.get("ExecutionArn").and_then(Value::as_str).unwrap_or_default();
+            let mut parts = arn.split(':').skip(5);
+            let (Some("execution"), Some(workflow), Some(name)) =
+                (parts.next(), parts.next(), parts.next())
+            else {
+                continue;
+            };
+            let workflow = self.catalogue().workflows.get(workflow).map(|workflow| workflow.id);
+            let Some(workflow) = workflow else { continue };
+            let found = self.store.execution_by_name(workflow, name).await?;
+            let found = found.filter(|row| row.cause == Cause::Execution(id)).map(|row| row.id);
+            children.extend(found.filter(|id| !children.contains(id)));
+        }
+        Ok(children)
     }
 
     /// The history as GetExecutionHistory tells it, derived from the journal.
@@ -351,6 +312,7 @@ fn execution_view(catalogue: &Catalogue, row: &ExecutionRow) -> ExecutionView {
         started: row.started,
         ended: row.ended,
         caused_by: cause_text(row.cause),
+        children: Vec::new(),
         item_index: row.item.map(|(_, index)| index),
         input: None,
         output: row.output.as_ref().and_then(|output| serde_json::from_slice(output).ok()),

@@ -259,6 +259,23 @@ const JOURNALS: &[Rule] = &[
 
 const ORPHANS: &[Rule] = &[
     rule(
+        "waiting-task-has-running-execution",
+        "SELECT 'exe-' || execution, 'waits for a task token, but does not run' FROM task_tokens
+         WHERE NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = execution AND e.status = 1)
+         UNION ALL
+         SELECT 'exe-' || parent, 'waits for exe-' || child || ', but does not run'
+         FROM sync_children WHERE state <> 2
+             AND NOT EXISTS (SELECT 1 FROM executions e WHERE e.id = parent AND e.status = 1)",
+    ),
+    rule(
+        "awaited-child-tells-its-end",
+        "SELECT 'exe-' || child, CASE WHEN e.id IS NULL THEN 'is awaited, but is not there'
+             WHEN e.status = 1 THEN 'runs, but exe-' || parent || ' is told that it has ended'
+             ELSE 'has ended, but exe-' || parent || ' still waits for it' END
+         FROM sync_children LEFT JOIN executions e ON e.id = child
+         WHERE e.id IS NULL OR (state = 1) = (e.status = 1)",
+    ),
+    rule(
         "row-has-run",
         "SELECT what, 'its run run-' || run || ' is not there' FROM (
              SELECT 'evt-' || id AS what, run FROM events

@@ -14,7 +14,7 @@ use stepbus_store::{
     EventRow, ExecutionFilter, ExecutionRow, Horizon, JournalRow, KeyRow, LedgerRow, LogRange,
     MapPageRow, MapRunRow, MessageFilter, MessageRow, OperationRow, PauseRow, Problem, QueueCounts,
     Read, Ready, ReplayRow, ResourceRow, RunRow, SnapshotRow, Stats, Store, StoreError,
-    Uncommitted, Usage, WorkflowTotals,
+    SyncChildRow, TaskTokenRow, Uncommitted, Usage, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -348,6 +348,32 @@ impl Store for SqliteStore {
 
     fn snapshot(&self, execution: ExecutionId) -> Read<'_, Option<SnapshotRow>> {
         self.readers.ask(move |conn| read::work::snapshot(conn, execution))
+    }
+
+    fn task_token(&self, token: &str) -> Read<'_, Option<TaskTokenRow>> {
+        let token = token.to_owned();
+        self.readers.ask(move |conn| read::waits::task_token(conn, &token))
+    }
+
+    fn waiting_tasks(
+        &self,
+        activity: ResourceId,
+        after: u64,
+        limit: usize,
+    ) -> Read<'_, Vec<TaskTokenRow>> {
+        self.readers.ask(move |conn| read::waits::waiting_tasks(conn, activity, after, limit))
+    }
+
+    fn sync_child(&self, child: ExecutionId) -> Read<'_, Option<SyncChildRow>> {
+        self.readers.ask(move |conn| read::waits::sync_child(conn, child))
+    }
+
+    fn sync_children(&self, parent: ExecutionId) -> Read<'_, Vec<SyncChildRow>> {
+        self.readers.ask(move |conn| read::waits::sync_children(conn, parent))
+    }
+
+    fn unsettled_children(&self, after: ExecutionId, limit: usize) -> Read<'_, Vec<SyncChildRow>> {
+        self.readers.ask(move |conn| read::waits::unsettled_children(conn, after, limit))
     }
 
     fn due_executions(

@@ -16,7 +16,8 @@ use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EditRow, EventRow, ExecutionEnd,
     ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapCounts,
     MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, OperationRow, PauseRow,
-    Reception, ReplayRow, ReplayState, ResourceRow, RunRow, SnapshotRow,
+    Reception, ReplayRow, ReplayState, ResourceRow, RunRow, SnapshotRow, SyncChildRow, SyncState,
+    TaskRef, TaskTokenRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -220,6 +221,13 @@ pub enum Change {
     InsertJournal(JournalRow),
     PutSnapshot(SnapshotRow),
     DeleteSnapshot(ExecutionId),
+    /// Left as it is when the task has one already.
+    PutTaskToken(TaskTokenRow),
+    TakeTaskToken(u64),
+    PutSyncChild(SyncChildRow),
+    SyncChildEnded(ExecutionId),
+    CloseTask(TaskRef),
+    CloseTasks(ExecutionId),
     InsertMapRun(MapRunRow),
     InsertMapPage(MapPageRow),
     UpdateMapRun {
@@ -264,6 +272,7 @@ impl Change {
             Change::EndExecution { end, .. } => end.output.as_ref().map_or(0, Bytes::len),
             Change::InsertJournal(row) => row.entries.len(),
             Change::PutSnapshot(row) => row.value.len(),
+            Change::PutTaskToken(row) => row.input.as_ref().map_or(0, Bytes::len),
             Change::InsertMapRun(row) => row.spec.len(),
             Change::InsertMapPage(row) => row.items.len(),
             Change::InsertEdit(row) => row.payload.len(),
@@ -614,6 +623,38 @@ impl Batch {
 
     pub fn delete_snapshot(&mut self, execution: ExecutionId) {
         self.changes.push(Change::DeleteSnapshot(execution));
+    }
+
+    /// The task waits for a result by its token; with an activity, for one of its workers first.
+    pub fn put_task_token(&mut self, row: TaskTokenRow) {
+        self.changes.push(Change::PutTaskToken(row));
+    }
+
+    /// A worker of the activity takes the task; `Gone` when another one has it.
+    pub fn take_task(&mut self, id: u64) {
+        self.changes.push(Change::TakeTaskToken(id));
+    }
+
+    /// A task of `parent` waits for the end of `child`, which it started.
+    pub fn await_child(&mut self, child: ExecutionId, parent: TaskRef, json: bool) {
+        let state = SyncState::Awaited;
+        self.changes.push(Change::PutSyncChild(SyncChildRow { child, parent, json, state }));
+    }
+
+    /// An execution that another one may wait for has ended.
+    pub fn child_ended(&mut self, child: ExecutionId) {
+        self.changes.push(Change::SyncChildEnded(child));
+    }
+
+    /// The task has its result or is given up: its token is good no more, and a child that still
+    /// runs for it is to be stopped.
+    pub fn close_task(&mut self, task: TaskRef) {
+        self.changes.push(Change::CloseTask(task));
+    }
+
+    /// As [`Batch::close_task`], for all tasks of an execution.
+    pub fn close_tasks(&mut self, execution: ExecutionId) {
+        self.changes.push(Change::CloseTasks(execution));
     }
 
     pub fn start_map_run(&mut self, row: MapRunRow) {

@@ -30,7 +30,7 @@ pub use records::{
     ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow,
     LedgerRow, MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow,
     OperationRow, OperationStatus, PauseRow, Priority, Reception, ReplayRow, ReplayState,
-    ResourceKind, ResourceRow, RunRow, SnapshotRow,
+    ResourceKind, ResourceRow, RunRow, SnapshotRow, SyncChildRow, SyncState, TaskRef, TaskTokenRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -163,6 +163,18 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Journal rows that hold entries at or after `from`, in order.
     fn journal(&self, execution: ExecutionId, from: u64) -> Read<'_, Vec<JournalRow>>;
     fn snapshot(&self, execution: ExecutionId) -> Read<'_, Option<SnapshotRow>>;
+    fn task_token(&self, token: &str) -> Read<'_, Option<TaskTokenRow>>;
+    /// Tasks of an activity that no worker took, the longest waiting first.
+    fn waiting_tasks(
+        &self,
+        activity: ResourceId,
+        after: u64,
+        limit: usize,
+    ) -> Read<'_, Vec<TaskTokenRow>>;
+    fn sync_child(&self, child: ExecutionId) -> Read<'_, Option<SyncChildRow>>;
+    fn sync_children(&self, parent: ExecutionId) -> Read<'_, Vec<SyncChildRow>>;
+    /// Those whose parent is to be told, and those that are to be stopped.
+    fn unsettled_children(&self, after: ExecutionId, limit: usize) -> Read<'_, Vec<SyncChildRow>>;
     /// Idle executions to be woken up to `until`, soonest first.
     fn due_executions(
         &self,

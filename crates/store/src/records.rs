@@ -53,6 +53,7 @@ coded! {
         Workflow = 5 "workflow",
         Endpoint = 6 "endpoint",
         Queue = 7 "queue",
+        Activity = 12 "activity",
     }
 }
 
@@ -106,6 +107,50 @@ impl Priority {
             Priority::High => 64,
         }
     }
+}
+
+coded! {
+    /// Where an execution stands that another one started and waits for.
+    SyncState {
+        Awaited = 0 "awaited",
+        /// It ended; the one that waits is to be told.
+        Ended = 1 "ended",
+        /// Nobody waits any more; it is to be stopped.
+        Unwanted = 2 "unwanted",
+    }
+}
+
+/// One attempt of a task of an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TaskRef {
+    pub execution: ExecutionId,
+    pub visit: u64,
+    pub attempt: u32,
+}
+
+/// An open task whose result comes by its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskTokenRow {
+    /// Of the counter of all ids: the order of an activity's waiting list.
+    pub id: u64,
+    pub token: String,
+    pub task: TaskRef,
+    /// The activity whose workers take it.
+    pub activity: Option<ResourceId>,
+    /// What a worker is given, JSON.
+    pub input: Option<Bytes>,
+    /// A worker has it.
+    pub taken: bool,
+}
+
+/// An execution that a task of another one started and waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncChildRow {
+    pub child: ExecutionId,
+    pub parent: TaskRef,
+    /// The task wants input and output as JSON, not as text.
+    pub json: bool,
+    pub state: SyncState,
 }
 
 /// What directly brought an event, execution or run about.

@@ -123,19 +123,6 @@ pub(super) async fn show(
     found.map(Json).ok_or_else(|| ApiError::not_found(&message))
 }
 
-/// Queues that hold messages: how many, and since when.
-pub(super) async fn queues(State(face): State<Face>) -> Result<Json<Value>, ApiError> {
-    let catalogue = face.engine.catalogue();
-    let depths = face.engine.store().queue_depths().await?;
-    let queues: Vec<Value> = depths
-        .into_iter()
-        .map(|(id, depth, oldest)| {
-            json!({ "queue": catalogue.name(id), "messages": depth, "oldest": oldest })
-        })
-        .collect();
-    Ok(Json(Value::from(queues)))
-}
-
 #[derive(Debug, Deserialize)]
 pub(super) struct Selected {
     /// One message; else all that pass the filter.

@@ -25,6 +25,9 @@ pub(super) struct Start {
     #[serde(default)]
     input: Value,
     priority: Option<Priority>,
+    /// Waits for the end, of an EXPRESS workflow's execution.
+    #[serde(default)]
+    sync: bool,
 }
 
 pub(super) async fn start(
@@ -33,6 +36,12 @@ pub(super) async fn start(
     Json(start): Json<Start>,
 ) -> Result<Json<Value>, ApiError> {
     let priority = start.priority.unwrap_or_default();
+    if start.sync {
+        let engine = &face.engine;
+        let row = engine.start_sync_execution(&workflow, start.name, start.input, priority).await?;
+        let view = engine.execution(row.id).await?;
+        return Ok(Json(json!({ "execution": row.id, "run": row.run, "result": view })));
+    }
     let (execution, run) =
         face.engine.start_execution(&workflow, start.name, start.input, priority).await?;
     Ok(Json(json!({ "execution": execution, "run": run })))

@@ -5,8 +5,10 @@ mod events;
 mod executions;
 mod map_runs;
 mod operating;
+mod queues;
 mod replays;
 mod runs;
+mod tasks;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -57,7 +59,19 @@ pub(crate) fn routes() -> Router<Face> {
         .route("/operations/{id}", get(dead_letters::operation))
         .route("/operations/{id}/cancel", post(dead_letters::cancel))
         .route("/audit-log", get(operating::audit_log))
-        .route("/queues", get(dead_letters::queues))
+        .route("/queues", get(queues::list))
+        .route("/queues/{name}/messages", post(queues::send))
+        .route("/queues/{name}/receive", post(queues::receive))
+        .route("/queues/{name}/delete", post(queues::delete))
+        .route("/queues/{name}/visibility", post(queues::visibility))
+        .route("/queues/{name}/purge", post(queues::purge))
+        .route("/tasks/success", post(tasks::success))
+        .route("/tasks/failure", post(tasks::failure))
+        .route("/tasks/heartbeat", post(tasks::heartbeat))
+        .route("/activities", get(tasks::activities).post(tasks::create))
+        .route("/activities/{name}", get(tasks::describe))
+        .route("/activities/{name}/delete", post(tasks::delete))
+        .route("/activities/{name}/take", post(tasks::take))
         .fallback(|| async { ApiError::not_found("such admin route") })
 }
 

@@ -18,6 +18,9 @@ impl Run<'_> {
                 Flow::Wait
             }),
             Input::TaskSubmitted { task, output } => self.at(task.visit, |run, _, thread| {
+                if let Activity::Task(open) = &mut thread.activity {
+                    open.submitted = true;
+                }
                 run.task_submitted(thread, &output);
                 Flow::Wait
             }),

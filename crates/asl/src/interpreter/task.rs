@@ -53,6 +53,7 @@ impl Run<'_> {
             timeout_at: timeout_seconds.map(after),
             heartbeat_at: heartbeat_seconds.map(after),
             started: false,
+            submitted: false,
         };
         let event = events::task_event(&task.service, Moment::Scheduled);
         thread.last = self.emit(thread.last, event, || events::task_scheduled(task, &open));

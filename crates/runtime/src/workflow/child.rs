@@ -21,7 +21,7 @@ use super::map_run::Parent;
 use super::pages::{Member, Unit};
 use super::results::ChildResult;
 use super::roll::{Presence, Roll};
-use super::{journal, kind};
+use super::{journal, kind, sync};
 use crate::engine::Engine;
 
 /// What all children of a map run have in common.
@@ -261,6 +261,7 @@ pub(super) async fn abort_remaining(
     for child in engine.store.running_children(map_run).await? {
         running.insert(child.id);
         batch.end_execution(&child, aborted(engine));
+        batch.close_tasks(child.id);
     }
     if running.is_empty() {
         return Ok(());
@@ -279,8 +280,11 @@ pub(super) fn abandon(engine: &Arc<Engine>, map_run: MapRunId, at_work: Roll) {
     tokio::spawn(async move {
         at_work.empty().await;
         let _one_at_a_time = engine.executions.sweeping.lock().await;
-        if let Err(error) = end_abandoned(&engine, map_run).await {
-            tracing::error!(%map_run, %error, "cannot end the map run; the next start does");
+        match end_abandoned(&engine, map_run).await {
+            Ok(()) => sync::settle_all(&engine),
+            Err(error) => {
+                tracing::error!(%map_run, %error, "cannot end the map run; the next start does");
+            }
         }
     });
 }
@@ -314,6 +318,7 @@ pub(super) async fn sweep_orphan(
         _ => {
             let mut batch = Batch::new();
             batch.end_execution(&child, aborted(engine));
+            batch.close_tasks(child.id);
             engine.store.commit(batch).await
         }
     }

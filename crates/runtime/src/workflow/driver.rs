@@ -12,13 +12,12 @@ use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use stepbus_asl::{
-    Command, Execution, Failure, Input, MapRunSpec, Outcome, Program, RunTask, Start, TaskId,
-    Timer, Visit,
+    Command, Execution, Failure, Input, MapRunSpec, Outcome, Program, RunTask, TaskId, Timer, Visit,
 };
 use stepbus_model::{ExecutionId, MapRunId, Timestamp, crash};
 use stepbus_store::{
-    Batch, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, MapRunStatus, SnapshotRow,
-    StoreError,
+    Batch, Cause, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, MapRunStatus,
+    SnapshotRow, StoreError,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,20 +25,35 @@ use super::child::Begun;
 use super::journal::Pending;
 use super::restore::{Restored, restore};
 use super::roll::{Presence, Roll};
-use super::{Message, child, inside, later, map_run, tasks};
+use super::{Launch, Line, Message, child, inside, later, map_run, sync, tasks};
 use crate::engine::Engine;
 use crate::publish::Effects;
+
+mod dispatch;
+
+use dispatch::Wait;
 
 /// Something a driver waited for, with what must be committed along with it.
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub input: Input,
     pub batch: Batch,
+    pub effects: Effects,
+    /// The execution it started and whose end is the task's result.
+    pub awaited: Option<ExecutionId>,
+    /// Hears that it is on disk.
+    pub done: Option<oneshot::Sender<bool>>,
 }
 
 impl From<Input> for Arrival {
     fn from(input: Input) -> Self {
-        Arrival { input, batch: Batch::new() }
+        Arrival {
+            input,
+            batch: Batch::new(),
+            effects: Effects::default(),
+            awaited: None,
+            done: None,
+        }
     }
 }
 
@@ -79,6 +93,14 @@ pub(super) struct Driver {
     /// Of a map's child: tells its map run that it is still at work.
     presence: Option<Arc<Presence>>,
     mailbox: Option<mpsc::UnboundedReceiver<Message>>,
+    /// Of a map's child that has a mailbox: keeps it known.
+    line: Option<Line>,
+    /// Tasks whose results come by themselves.
+    waits: HashMap<TaskId, Wait>,
+    /// Another execution waits for the end of this one.
+    awaited_by_parent: bool,
+    /// When something last happened.
+    quiet_since: Timestamp,
     ended: Option<Outcome>,
     /// Those who wait until the execution has ended.
     told: Vec<oneshot::Sender<()>>,
@@ -95,20 +117,25 @@ struct Step {
     map_runs: Vec<(MapRunId, Box<MapRunSpec>)>,
     /// Map runs whose state was left; they are ended once that is on disk.
     abandoned: Vec<(MapRunId, Roll)>,
+    /// Executions that are to be seen to, since this one waits for them no more.
+    left: Vec<ExecutionId>,
+    /// Children of it may have been stopped that waited for others.
+    map_run_ended: bool,
 }
 
 impl Driver {
     /// Drives an execution whose row and first entry are in the store.
     pub(super) fn started(
         engine: Arc<Engine>,
-        row: ExecutionRow,
-        program: Arc<Program>,
-        start: Start,
+        launch: Launch,
         mailbox: mpsc::UnboundedReceiver<Message>,
     ) -> Driver {
+        let Launch { row, program, start, awaited, told } = launch;
         let (execution, commands) = Execution::begin(&program, row.started, start);
         let mut driver = Driver::new(engine, row, program, execution, Some(mailbox));
         driver.stored = true;
+        driver.awaited_by_parent = awaited;
+        driver.told.extend(told);
         driver.pending = Pending::after(1);
         driver.first = commands;
         driver
@@ -161,6 +188,11 @@ impl Driver {
         driver.pending = Pending::after(entries);
         driver.snapshot_at = snapshot_at;
         driver.timers = driver.execution.open_timers().into_iter().collect();
+        if matches!(driver.row.cause, Cause::Execution(_)) {
+            driver.awaited_by_parent =
+                driver.engine.store.sync_child(driver.row.id).await?.is_some();
+        }
+        driver.recall_waits().await?;
         driver.recover(was_idle).await?;
         Ok(driver)
     }
@@ -187,6 +219,10 @@ impl Driver {
             map_runs: HashMap::new(),
             presence: None,
             mailbox,
+            line: None,
+            waits: HashMap::new(),
+            awaited_by_parent: false,
+            quiet_since: Timestamp(0),
             ended: None,
             told: Vec::new(),
             first: Vec::new(),
@@ -208,7 +244,8 @@ impl Driver {
         let tasks = self.execution.open_tasks(&self.program);
         // What began in this process was in flight at no crash: it waited for room in memory, or
         // the store failed for a while.
-        if !tasks.is_empty() && self.row.started < self.engine.started {
+        let in_flight = tasks.iter().any(inside::is_call);
+        if in_flight && self.row.started < self.engine.started {
             self.row.recoveries += 1;
             batch.set_recoveries(self.row.id, self.row.recoveries);
         }
@@ -217,7 +254,7 @@ impl Driver {
         }
         let poisonous = self.row.recoveries > self.engine.limits.task_recoveries;
         for task in tasks {
-            if poisonous {
+            if poisonous && inside::is_call(&task) {
                 self.fail_poisonous(task.task);
             } else {
                 self.first.push(Command::RunTask(task));
@@ -272,41 +309,61 @@ impl Driver {
                 }
                 return Ok(fate);
             }
-            if let Some(wake) = self.may_park() {
-                return self.park(wake).await;
+            let until = match self.may_park() {
+                Some((wake, until)) if until <= self.engine.clock.now() => {
+                    return self.park(wake).await;
+                }
+                other => other.map(|(_, until)| until),
+            };
+            let Some(arrival) = self.next(until).await else { continue };
+            let mut step =
+                Step { batch: arrival.batch, effects: arrival.effects, ..Step::default() };
+            if let (Some(child), Some(task)) = (arrival.awaited, task_of(&arrival.input)) {
+                self.waits.insert(task, Wait::Child(child));
             }
-            let arrival = self.next().await;
-            let mut step = Step { batch: arrival.batch, ..Step::default() };
             self.absorb(VecDeque::from([arrival.input]), &mut step);
             self.settle(step).await?;
+            if let Some(done) = arrival.done {
+                let _ = done.send(true);
+            }
         }
     }
 
-    /// The next thing that happens to the execution.
-    async fn next(&mut self) -> Arrival {
+    /// The next thing that happens to the execution; none when `until` has come.
+    async fn next(&mut self, until: Option<Timestamp>) -> Option<Arrival> {
         loop {
             let now = self.engine.clock.now();
+            if until.is_some_and(|until| until <= now) {
+                return None;
+            }
             let due =
                 self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
             if let Some((timer, at)) = due
                 && at <= now
             {
                 self.timers.remove(&timer);
-                return Input::TimerFired { timer }.into();
+                return Some(Input::TimerFired { timer }.into());
             }
-            let wait = due.map_or(LONGEST_WAIT, |(_, at)| at.since(now).min(LONGEST_WAIT));
+            let wait = due.map(|(_, at)| at).into_iter().chain(until).min();
+            let wait = wait.map_or(LONGEST_WAIT, |at| at.since(now).min(LONGEST_WAIT));
             tokio::select! {
                 biased;
                 message = receive(&mut self.mailbox) => match message {
                     Message::Stop { failure, done } => {
                         self.told.push(done);
-                        return Input::Stopped(failure).into();
+                        return Some(Input::Stopped(failure).into());
+                    }
+                    Message::Tell { input, batch, done } => {
+                        if self.execution.expects(&input) {
+                            return Some(Arrival { batch: *batch, done: Some(done), ..input.into() });
+                        }
+                        let _ = done.send(false);
                     }
                 },
                 Some(call) = self.calls.next(), if !self.calls.is_empty() => {
                     // What was called off has no result.
                     if let Ok(arrival) = call {
-                        return arrival;
+                        return Some(arrival);
                     }
                 }
                 () = tokio::time::sleep(wait) => {}
@@ -323,12 +380,15 @@ impl Driver {
             }
             if let Input::TaskSucceeded { task, .. } | Input::TaskFailed { task, .. } = &input {
                 self.awaited.remove(&Awaited::Task(*task));
+                self.close_task(*task, step);
             }
+            step.map_run_ended |= matches!(input, Input::MapRunEnded { .. });
             if self.row.recoveries > 0 {
                 self.row.recoveries = 0;
                 step.batch.set_recoveries(self.row.id, 0);
             }
             let at = later(self.engine.clock.now(), self.execution.latest());
+            self.quiet_since = at;
             self.pending.push(at, input.clone());
             let commands = self.execution.apply(&self.program, at, input);
             self.obey(commands, step, &mut inputs);
@@ -338,14 +398,11 @@ impl Driver {
     fn obey(&mut self, commands: Vec<Command>, step: &mut Step, inputs: &mut VecDeque<Input>) {
         for command in commands {
             match command {
-                Command::RunTask(task) => {
-                    let (batch, effects) = (&mut step.batch, &mut step.effects);
-                    match inside::perform(&self.engine, &self.row, &task, batch, effects) {
-                        Some(input) => inputs.push_back(input),
-                        None => step.calls.push(task),
-                    }
+                Command::RunTask(task) => self.run_task(task, step, inputs),
+                Command::CancelTask { task } => {
+                    self.call_off(Awaited::Task(task));
+                    self.close_task(task, step);
                 }
-                Command::CancelTask { task } => self.call_off(Awaited::Task(task)),
                 Command::SetTimer { timer, at } => {
                     self.timers.insert(timer, at);
                 }
@@ -388,6 +445,16 @@ impl Driver {
         for (id, roll) in step.abandoned {
             child::abandon(&self.engine, id, roll);
         }
+        if step.map_run_ended {
+            sync::settle_all(&self.engine);
+        }
+        for child in step.left {
+            sync::settle(&self.engine, child);
+        }
+        if self.ended.is_some() && self.awaited_by_parent {
+            crash::point("child.after_end");
+            sync::settle(&self.engine, self.row.id);
+        }
         if self.ended.is_some() {
             return Ok(());
         }
@@ -407,6 +474,9 @@ impl Driver {
             (true, None) => {}
             (true, Some(end)) => {
                 batch.end_execution(&self.row, end);
+                if self.awaited_by_parent {
+                    batch.child_ended(self.row.id);
+                }
                 if self.snapshot_at.is_some() {
                     batch.delete_snapshot(self.row.id);
                 }
@@ -443,22 +513,28 @@ impl Driver {
         self.snapshot_bytes = bytes;
     }
 
-    /// When to wake, if the execution only waits and for long enough to leave memory.
-    fn may_park(&self) -> Option<Option<Timestamp>> {
+    /// When to wake, and when to leave memory, if the execution only waits and for long enough.
+    fn may_park(&self) -> Option<(Option<Timestamp>, Timestamp)> {
         let unread = |mailbox: &mpsc::UnboundedReceiver<Message>| !mailbox.is_empty();
-        let driven_by_itself = self.mailbox.is_some() && self.stored;
+        let driven_by_itself = self.row.item.is_none() && self.stored;
         if !driven_by_itself
             || self.mailbox.as_ref().is_some_and(unread)
             || !self.calls.is_empty()
             || !self.pending.is_empty()
-            || !self.execution.waits_only()
+            || !self.execution.waits_only(&self.program)
         {
             return None;
         }
         let wake = self.timers.values().min().copied();
         let soon = Duration::from_secs(self.engine.limits.park_after_seconds);
-        let near = wake.is_some_and(|at| at.since(self.engine.clock.now()) < soon);
-        (!near).then_some(wake)
+        let near = wake.is_some_and(|at| at <= self.engine.clock.now().plus(soon));
+        if near {
+            return None;
+        }
+        // What comes by itself may come soon, unless the place is needed.
+        let stays = !self.waits.is_empty() && !self.engine.executions.crowded();
+        let since = if stays { self.quiet_since.plus(soon) } else { Timestamp(0) };
+        Some((wake, since))
     }
 
     /// Lets go of everything in flight and waits until nothing of it is left; the mailbox stays.
@@ -522,6 +598,13 @@ async fn receive(mailbox: &mut Option<mpsc::UnboundedReceiver<Message>>) -> Mess
             None => std::future::pending().await,
         },
         None => std::future::pending().await,
+    }
+}
+
+fn task_of(input: &Input) -> Option<TaskId> {
+    match input {
+        Input::TaskSubmitted { task, .. } => Some(*task),
+        _ => None,
     }
 }
 

@@ -98,7 +98,8 @@ pub(super) fn run(
         crash::point("map.before_outcome");
         let mut batch = ended.batch;
         batch.end_map_run(ended.end);
-        Arrival { input: Input::MapRunEnded { visit, outcome: ended.outcome }, batch }
+        let input = Input::MapRunEnded { visit, outcome: ended.outcome };
+        Arrival { batch, ..input.into() }
     })
 }
 

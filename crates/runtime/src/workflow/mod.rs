@@ -1,5 +1,6 @@
 //! Executions: started, driven, put out of memory while they wait, and taken up after a restart.
 
+mod activities;
 mod child;
 mod driver;
 mod inside;
@@ -13,9 +14,13 @@ mod results;
 mod roll;
 mod sdk;
 mod send_message;
+mod start;
+mod start_execution;
+mod sync;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod window;
 
 use std::collections::HashMap;
@@ -40,10 +45,14 @@ use crate::catalogue::Workflow;
 use crate::engine::Engine;
 use driver::{Driver, Fate};
 
+pub(crate) use activities::Activities;
+pub use activities::{ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView};
+pub use inside::{OFFERED, Offer, not_offered};
 pub use items::ITEM_PAGES;
 pub(crate) use journal::decode as decode_journal;
 pub use restore::{Restored, restore};
-pub use tasks::RESOURCES;
+pub use start::StartError;
+pub use tokens::TaskError;
 
 /// An execution whose start is on disk and that is now to be driven.
 #[derive(Debug)]
@@ -51,6 +60,10 @@ pub(crate) struct Launch {
     pub row: ExecutionRow,
     program: Arc<Program>,
     start: Start,
+    /// Another execution waits for its end.
+    pub awaited: bool,
+    /// Hears that it has ended.
+    pub told: Option<oneshot::Sender<()>>,
 }
 
 /// What a new execution of a workflow needs.
@@ -69,10 +82,26 @@ pub(crate) struct NewExecution {
 pub(crate) enum Message {
     /// `done` hears when the end is on disk.
     Stop { failure: Failure, done: oneshot::Sender<()> },
+    /// Something from outside, with what is committed along with it. `done` hears whether it was
+    /// expected, when it is on disk.
+    Tell { input: Input, batch: Box<Batch>, done: oneshot::Sender<bool> },
 }
 
-/// How often a stop follows an execution that leaves memory or ends just then.
-const STOP_TRIES: u32 = 10;
+/// Keeps the mailbox of a map's child known as long as it is there.
+#[derive(Debug)]
+pub(crate) struct Line {
+    engine: Arc<Engine>,
+    id: ExecutionId,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.engine.executions.children.lock().remove(&self.id);
+    }
+}
+
+/// How often a message follows an execution that leaves memory or ends just then.
+const TRIES: u32 = 10;
 /// Until an execution that could not be taken into memory is tried again.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -86,6 +115,8 @@ enum Refused {
 #[derive(Debug, Default)]
 pub(crate) struct Executions {
     live: Mutex<HashMap<ExecutionId, mpsc::UnboundedSender<Message>>>,
+    /// Children of map runs that something from outside may come for.
+    children: Mutex<HashMap<ExecutionId, mpsc::UnboundedSender<Message>>>,
     /// Some could not be taken into memory; they are in the store as active.
     overflow: AtomicBool,
     programs: Mutex<HashMap<u64, Arc<Program>>>,
@@ -147,7 +178,8 @@ impl Engine {
             count: 1,
             entries: journal::encode(std::slice::from_ref(&first)),
         });
-        Launch { row, program: workflow.program.clone(), start }
+        let program = workflow.program.clone();
+        Launch { row, program, start, awaited: false, told: None }
     }
 
     /// A UUID that is the same for the same text in this data directory.
@@ -177,7 +209,7 @@ impl Engine {
         cause: Option<String>,
     ) -> Result<bool, StoreError> {
         let failure = Failure { error, cause };
-        for _ in 0..STOP_TRIES {
+        for _ in 0..TRIES {
             match self.store.execution(id).await? {
                 Some(row) if row.status == ExecutionStatus::Running && row.item.is_none() => {}
                 _ => return Ok(false),
@@ -217,8 +249,7 @@ impl Executions {
     /// Drives an execution that has just been committed.
     pub(crate) fn launch(&self, engine: &Arc<Engine>, launch: Launch) {
         let Ok(mailbox) = self.admit(engine, launch.row.id) else { return };
-        let Launch { row, program, start } = launch;
-        let driver = Driver::started(engine.clone(), row, program, start, mailbox);
+        let driver = Driver::started(engine.clone(), launch, mailbox);
         spawn(engine, driver);
     }
 
@@ -226,7 +257,33 @@ impl Executions {
     pub(crate) async fn resume(&self, engine: &Arc<Engine>) -> Result<(), StoreError> {
         self.sweep_map_runs(engine).await?;
         self.sweep_orphans(engine).await?;
-        self.load_active(engine).await
+        self.load_active(engine).await?;
+        sync::settle_all(engine);
+        Ok(())
+    }
+
+    /// Gives a map's child a mailbox.
+    fn connect(
+        &self,
+        engine: &Arc<Engine>,
+        id: ExecutionId,
+    ) -> (Line, mpsc::UnboundedReceiver<Message>) {
+        let (sender, mailbox) = mpsc::unbounded_channel();
+        self.children.lock().insert(id, sender);
+        (Line { engine: engine.clone(), id }, mailbox)
+    }
+
+    fn send_to_child(&self, id: ExecutionId, message: Message) -> Result<(), StoreError> {
+        let sent = self.children.lock().get(&id).map(|sender| sender.send(message));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            _ => Err(StoreError::Failed(format!("{id} is not taken up yet; try again"))),
+        }
+    }
+
+    /// Somebody waits for a place in memory.
+    fn crowded(&self) -> bool {
+        self.overflow.load(Ordering::Relaxed)
     }
 
     /// Ends children whose map run ended without them.
@@ -421,6 +478,13 @@ async fn drive(engine: &Arc<Engine>, mut driver: Driver) {
             if let Some(due) = wake {
                 engine.alarms.set(due, Alarm::Execution(id));
             }
+        }
+        // Somebody took a name since it was looked up: it is looked up again.
+        Err(StoreError::Conflict { .. }) => {
+            let mailbox = driver.halt().await;
+            engine.executions.leave(engine, id);
+            drop(mailbox);
+            engine.executions.load(engine, id);
         }
         Err(error) => {
             // Its last commit stands: what follows is taken up again when the store works.

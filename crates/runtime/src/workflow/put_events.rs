@@ -8,6 +8,7 @@ use stepbus_asl::{Failure, RunTask};
 use stepbus_model::{Event, Timestamp, arn};
 use stepbus_store::{Batch, Cause, ExecutionRow};
 
+use super::inside::Done;
 use crate::engine::Engine;
 use crate::publish::{Effects, EntryError, Origin};
 
@@ -38,7 +39,7 @@ pub(super) fn perform(
     task: &RunTask,
     batch: &mut Batch,
     effects: &mut Effects,
-) -> Result<Value, Failure> {
+) -> Result<Done, Failure> {
     let fail = |error: &str, cause: String| Err(Failure::new(error, cause));
     let Some(Value::Array(entries)) = task.arguments.get("Entries") else {
         let cause = "the arguments of putEvents must have an array `Entries`".to_owned();
@@ -64,7 +65,7 @@ pub(super) fn perform(
     if failed > 0 {
         return fail("EventBridge.FailedEntry", result.to_string());
     }
-    Ok(result)
+    Ok(result.into())
 }
 
 fn publish(

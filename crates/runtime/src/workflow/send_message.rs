@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use stepbus_asl::{Failure, RunTask};
 use stepbus_store::{Batch, Cause, ExecutionRow};
 
+use super::inside::Done;
 use super::sdk;
 use crate::engine::Engine;
 use crate::publish::Effects;
@@ -24,7 +25,7 @@ pub(super) fn perform(
     task: &RunTask,
     batch: &mut Batch,
     effects: &mut Effects,
-) -> Result<Value, Failure> {
+) -> Result<Done, Failure> {
     let arguments = &task.arguments;
     if let Some(name) = arguments
         .as_object()
@@ -58,7 +59,8 @@ pub(super) fn perform(
         delay: delay.map(Duration::from_secs),
     };
     let id = engine.send_message(batch, effects, &queue, new).map_err(refusal)?;
-    Ok(sdk::result(engine, row, task, json!({ "MD5OfMessageBody": digest, "MessageId": id })))
+    let result = json!({ "MD5OfMessageBody": digest, "MessageId": id });
+    Ok(sdk::result(engine, row, task, result).into())
 }
 
 fn attributes(given: Option<&Value>) -> Result<Map<String, Value>, Failure> {

@@ -9,17 +9,14 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use stepbus_asl::{Failure, Input, RunTask};
 use stepbus_connect::{CallError, HttpResponse, HttpTask};
-use stepbus_model::{Share, arn, crash};
+use stepbus_model::{arn, crash};
 use stepbus_store::ExecutionRow;
 
 use super::driver::Arrival;
-use super::{put_events, send_message};
+use super::{inside, start_execution};
 use crate::engine::Engine;
 
-const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
-
-/// Task resources that this system offers.
-pub const RESOURCES: &[&str] = &[HTTP_INVOKE, put_events::RESOURCE, send_message::RESOURCE];
+pub(super) const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
 
 /// What names a state visit to the outside, the same after a crash: a child is named by its map
 /// run and item, because an EXPRESS child that starts again is another execution.
@@ -36,34 +33,46 @@ pub(super) fn perform(
     row: &ExecutionRow,
     task: RunTask,
 ) -> BoxFuture<'static, Arrival> {
-    let identity = identity(row);
-    let share = engine.share(row.run);
+    let row = row.clone();
     Box::pin(async move {
         let result = match &*task.resource {
-            HTTP_INVOKE => http_invoke(&engine, &identity, share, &task).await,
-            other => Err(Failure::new(
-                "States.Runtime",
-                format!("The resource {other} is not offered; there are: {}", RESOURCES.join(", ")),
-            )),
+            HTTP_INVOKE => http_invoke(&engine, &row, &task).await,
+            start_execution::RESOURCE => return start_named(&engine, &row, &task).await,
+            other => {
+                let cause = format!("The resource {other} is not offered");
+                Err(Failure::new("States.Runtime", cause))
+            }
         };
         let input = match result {
-            Ok(output) => Input::TaskSucceeded { task: task.task, output },
+            Ok(output) => inside::answered(&task, output),
             Err(failure) => Input::TaskFailed { task: task.task, failure },
         };
         input.into()
     })
 }
 
+/// Looks the name up until the store answers.
+async fn start_named(engine: &Engine, row: &ExecutionRow, task: &RunTask) -> Arrival {
+    loop {
+        match start_execution::perform_named(engine, row, task).await {
+            Ok(arrival) => return arrival,
+            Err(error) => {
+                tracing::warn!(execution = %row.id, %error, "cannot look an execution's name up");
+                tokio::time::sleep(super::LATER).await;
+            }
+        }
+    }
+}
+
 async fn http_invoke(
     engine: &Engine,
-    identity: &str,
-    share: Share,
+    row: &ExecutionRow,
     task: &RunTask,
 ) -> Result<Arc<Value>, Failure> {
     let mut call = http_task(&task.arguments)?;
-    let key = engine.derived_name(&format!("{identity}/{}", task.task.visit.0));
+    let key = engine.derived_name(&format!("{}/{}", identity(row), task.task.visit.0));
     call.idempotency_key = Some(key.to_string());
-    call.share = share;
+    call.share = engine.share(row.run);
     call.timeout = Some(Duration::from_secs(engine.limits.http_timeout_seconds));
     crash::point("task.before_call");
     let answer = engine.connect.invoke(call).await;

@@ -88,6 +88,17 @@ impl Client {
         }
     }
 
+    /// As [`Client::post`], where the answer may take its time.
+    pub(super) fn post_patiently(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> anyhow::Result<Value> {
+        let request = self.agent.post(format!("{}/admin/{path}", self.url));
+        let request = request.config().timeout_global(None).build();
+        self.answer(request.send_json(body))
+    }
+
     fn answer(
         &self,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,

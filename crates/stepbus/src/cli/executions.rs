@@ -26,6 +26,9 @@ pub(super) enum Workflows {
         /// A file with the execution's input.
         #[arg(long, value_name = "FILE")]
         input_file: Option<PathBuf>,
+        /// Wait for the end and show the output; of an EXPRESS workflow only.
+        #[arg(long)]
+        sync: bool,
         /// The execution's name; made up when not given.
         #[arg(long)]
         name: Option<String>,
@@ -91,7 +94,7 @@ impl Workflows {
                     })
                 }))
             }
-            Workflows::Start { workflow, input, input_file, name, priority } => {
+            Workflows::Start { workflow, input, input_file, sync, name, priority } => {
                 let text = match input_file {
                     None => input,
                     Some(file) => std::fs::read_to_string(&file)
@@ -99,7 +102,12 @@ impl Workflows {
                 };
                 let input: Value = serde_json::from_str(&text).context("the input is no JSON")?;
                 let path = format!("workflows/{workflow}/executions");
-                let start = json!({ "name": name, "input": input, "priority": priority });
+                let start =
+                    json!({ "name": name, "input": input, "priority": priority, "sync": sync });
+                if sync {
+                    let answer = client.post_patiently(&path, &start)?;
+                    return Ok(client.show(&answer, |answer| describe(&answer["result"])));
+                }
                 let answer = client.post(&path, &start)?;
                 Ok(client.show(&answer, |answer| {
                     format!("{} started in {}\n", cell(answer, "/execution"), cell(answer, "/run"))
@@ -159,9 +167,18 @@ fn list(executions: &Value) -> String {
 
 fn describe(execution: &Value) -> String {
     let mut text = String::new();
-    for name in
-        ["id", "arn", "workflow", "status", "run", "caused_by", "item_index", "error", "cause"]
-    {
+    for name in [
+        "id",
+        "arn",
+        "workflow",
+        "status",
+        "run",
+        "caused_by",
+        "children",
+        "item_index",
+        "error",
+        "cause",
+    ] {
         if !execution[name].is_null() {
             text.push_str(&format!("{name:<10} {}\n", cell(execution, &format!("/{name}"))));
         }

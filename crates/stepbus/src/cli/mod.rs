@@ -7,10 +7,12 @@ mod executions;
 mod local;
 mod map_runs;
 mod operating;
+mod queues;
 mod replay;
 mod replays;
 mod runs;
 mod serve;
+mod tasks;
 mod test_state;
 mod workflow_tests;
 
@@ -106,6 +108,15 @@ enum Command {
         #[arg(long, value_name = "LINE")]
         before: Option<u64>,
     },
+    /// Send to queues, receive from them.
+    #[command(subcommand)]
+    Queues(queues::Command),
+    /// Give tasks their results by their tokens.
+    #[command(subcommand)]
+    Tasks(tasks::Tasks),
+    /// Make activities, and take their tasks.
+    #[command(subcommand)]
+    Activities(tasks::Activities),
     /// Print completions for a shell.
     Completions { shell: clap_complete::Shell },
     /// Stand-ins for an MDM, a CRM, an ERP and a webshop.
@@ -136,6 +147,9 @@ impl Cli {
             Command::Destinations(command) => command.run(&client),
             Command::Dlq(command) => command.run(&client),
             Command::AuditLog { limit, before } => operating::audit_log(&client, limit, before),
+            Command::Queues(command) => command.run(&client),
+            Command::Tasks(command) => command.run(&client),
+            Command::Activities(command) => command.run(&client),
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Cli::command(), "stepbus", &mut io::stdout());
                 Ok(ExitCode::SUCCESS)

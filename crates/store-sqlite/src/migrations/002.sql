@@ -120,3 +120,33 @@ CREATE TABLE replays (
     ended INTEGER
 );
 CREATE UNIQUE INDEX replays_name ON replays (name);
+
+
+-- Open tasks whose result comes by their token: from whoever was given it, or from a worker of the
+-- activity in whose waiting list they stand until they are taken.
+CREATE TABLE task_tokens (
+    id INTEGER PRIMARY KEY,
+    token TEXT NOT NULL,
+    execution INTEGER NOT NULL,
+    visit INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    activity INTEGER,
+    taken INTEGER NOT NULL,
+    input BLOB
+);
+CREATE UNIQUE INDEX task_tokens_token ON task_tokens (token);
+CREATE UNIQUE INDEX task_tokens_task ON task_tokens (execution, visit, attempt);
+CREATE INDEX task_tokens_waiting ON task_tokens (activity, id) WHERE activity IS NOT NULL AND taken = 0;
+
+-- Executions that another one started and waits for. state: 0 awaited, 1 ended and the parent is to
+-- be told, 2 no longer wanted and to be stopped.
+CREATE TABLE sync_children (
+    child INTEGER PRIMARY KEY,
+    parent INTEGER NOT NULL,
+    visit INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    json INTEGER NOT NULL,
+    state INTEGER NOT NULL
+);
+CREATE INDEX sync_children_parent ON sync_children (parent, visit, attempt);
+CREATE INDEX sync_children_unsettled ON sync_children (child) WHERE state > 0;

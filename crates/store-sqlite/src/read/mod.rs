@@ -6,6 +6,7 @@ pub(crate) mod bus;
 pub(crate) mod config;
 pub(crate) mod log;
 pub(crate) mod maps;
+pub(crate) mod waits;
 pub(crate) mod work;
 
 use std::collections::VecDeque;

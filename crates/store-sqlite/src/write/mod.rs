@@ -6,6 +6,7 @@ mod bus;
 mod config;
 mod log;
 mod maps;
+mod waits;
 mod work;
 
 use rusqlite::{Connection, ErrorCode, Statement};
@@ -43,6 +44,7 @@ pub(crate) struct Changes<'c> {
     log: log::Log<'c>,
     work: work::Work<'c>,
     maps: maps::Maps<'c>,
+    waits: waits::Waits<'c>,
 }
 
 impl<'c> Changes<'c> {
@@ -53,6 +55,7 @@ impl<'c> Changes<'c> {
             log: log::Log::prepare(conn)?,
             work: work::Work::prepare(conn)?,
             maps: maps::Maps::prepare(conn)?,
+            waits: waits::Waits::prepare(conn)?,
         })
     }
 
@@ -104,6 +107,12 @@ impl<'c> Changes<'c> {
             Change::InsertJournal(row) => self.work.insert_journal(row),
             Change::PutSnapshot(row) => self.work.put_snapshot(row),
             Change::DeleteSnapshot(id) => self.work.delete_snapshot(*id),
+            Change::PutTaskToken(row) => self.waits.put_token(row),
+            Change::TakeTaskToken(id) => self.waits.take_token(*id),
+            Change::PutSyncChild(row) => self.waits.put_child(row),
+            Change::SyncChildEnded(child) => self.waits.child_ended(*child),
+            Change::CloseTask(task) => self.waits.close(*task),
+            Change::CloseTasks(execution) => self.waits.close_all(*execution),
             Change::InsertMapRun(row) => self.maps.insert_map_run(row),
             Change::InsertMapPage(row) => self.maps.insert_page(row),
             Change::UpdateMapRun { id, settings } => self.maps.update(*id, settings),

@@ -11,6 +11,7 @@ mod letters;
 mod log;
 mod maps;
 pub mod script;
+mod waits;
 mod work;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use config::*;
 pub use letters::*;
 pub use log::*;
 pub use maps::*;
+pub use waits::*;
 pub use work::*;
 
 /// One body of records under test.
@@ -59,6 +61,8 @@ macro_rules! conformance {
             standard_names_are_taken_once
             journals_are_read_from_anywhere
             snapshots_are_replaced
+            task_tokens_are_good_until_their_task_is_closed
+            children_are_awaited_told_of_and_stopped
             map_runs_count_their_items
             map_children_are_found_by_index
             a_batch_counts_as_its_items

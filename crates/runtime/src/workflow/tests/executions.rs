@@ -86,10 +86,15 @@ async fn a_name_is_taken_once() {
     let target = Target::start().await;
     let world = calling(&target).await;
     let running = world.open().await;
-    let start = || {
-        running.engine.start_execution("call", Some("daily".into()), json!({}), Priority::Normal)
+    let start = |n: u64| {
+        running.engine.start_execution(
+            "call",
+            Some("daily".into()),
+            json!({ "n": n }),
+            Priority::Normal,
+        )
     };
-    let results = futures_util::future::join_all((0..5).map(|_| start())).await;
+    let results = futures_util::future::join_all((0..5).map(start)).await;
     let started: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
     assert_eq!(started.len(), 1);
     for refused in results.iter().filter_map(|result| result.as_ref().err()) {

@@ -6,5 +6,6 @@ mod memory;
 mod nested;
 mod pages;
 mod readers;
+mod waits;
 mod world;
 mod writers;

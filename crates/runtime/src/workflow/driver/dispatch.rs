@@ -117,10 +117,11 @@ impl Driver {
         if submitted.is_empty() {
             return Ok(());
         }
-        for task in submitted.iter().filter(|task| task.token.is_some()) {
+        let by_token = |task: &&RunTask| task.integration == Integration::WaitForTaskToken;
+        for task in submitted.iter().filter(by_token) {
             self.waits.insert(task.task, Wait::Token);
         }
-        if submitted.iter().any(|task| task.token.is_none()) {
+        if !submitted.iter().all(|task| by_token(&task)) {
             for row in self.engine.store.sync_children(self.row.id).await? {
                 let visit = stepbus_asl::Visit(row.parent.visit);
                 let task = TaskId { visit, attempt: row.parent.attempt };

@@ -35,6 +35,11 @@ pub fn api_destination(name: &str) -> String {
 }
 
 #[must_use]
+pub fn schedule(name: &str) -> String {
+    format!("arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}")
+}
+
+#[must_use]
 pub fn queue(name: &str) -> String {
     format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
 }

@@ -17,13 +17,14 @@ use stepbus_store::{
 use crate::comparison::{Compared, place};
 use crate::content::{Content, Input};
 use crate::declared::{
-    ArchiveSpec, Declared, EndpointSpec, QueueSpec, StartAt, StorageSpec, SubscriptionSpec,
-    WorkflowSpec,
+    ArchiveSpec, Declared, EndpointSpec, QueueSpec, ScheduleSpec, ScheduleTarget, StartAt,
+    StorageSpec, SubscriptionSpec, WorkflowSpec,
 };
 use crate::event::EventBody;
 use crate::expression;
 use crate::log::Archive;
 use crate::parameters::Parameters;
+use crate::schedules::{Schedule, Timing, time_zone};
 use crate::targets::{Destination, NoTarget, Outside, Target};
 
 /// Why declared things cannot run.
@@ -150,6 +151,7 @@ pub struct Catalogue {
     pub subscriptions: HashMap<ResourceId, Arc<Subscription>>,
     pub workflows: HashMap<String, Arc<Workflow>>,
     pub endpoints: Vec<Arc<Endpoint>>,
+    pub schedules: HashMap<ResourceId, Arc<Schedule>>,
     pub queues: HashMap<String, ResourceId>,
     queue_specs: HashMap<ResourceId, Arc<Queue>>,
     pub(crate) destinations: HashMap<String, Arc<dyn Outside>>,
@@ -240,6 +242,10 @@ pub(crate) async fn register(
         let force = force.map(|value| compile("endpoint", &spec.name, value)).transpose()?;
         let gate = tokio::sync::Mutex::new(());
         catalogue.endpoints.push(Arc::new(Endpoint { spec: spec.clone(), detail, force, gate }));
+    }
+    for spec in &declared.schedules {
+        let schedule = registrar.schedule(spec, &catalogue)?;
+        catalogue.schedules.insert(schedule.id, Arc::new(schedule));
     }
     catalogue.names = registrar.finish().await?;
     Ok(catalogue)
@@ -537,6 +543,39 @@ impl<'a> Registrar<'a> {
         };
         let (id, version) = self.register(ResourceKind::Subscription, &spec.name, json(spec));
         build(id, version, spec.clone(), target, dead_letter)
+    }
+
+    fn schedule(
+        &mut self,
+        spec: &ScheduleSpec,
+        catalogue: &Catalogue,
+    ) -> Result<Schedule, CatalogueError> {
+        let (kind, name) = ("schedule", spec.name.clone());
+        let missing = match &spec.target {
+            ScheduleTarget::Event { bus, .. } if !catalogue.buses.contains_key(bus) => {
+                Some(format!("bus '{bus}'"))
+            }
+            ScheduleTarget::Workflow(name) if !catalogue.workflows.contains_key(name) => {
+                Some(format!("workflow '{name}'"))
+            }
+            ScheduleTarget::Queue(name) if !catalogue.queues.contains_key(name) => {
+                Some(format!("queue '{name}'"))
+            }
+            _ => None,
+        };
+        if let Some(missing) = missing {
+            return Err(CatalogueError::Missing { kind, name, missing });
+        }
+        let invalid =
+            |message: String| CatalogueError::Invalid { kind, name: spec.name.clone(), message };
+        let zone = time_zone(&spec.timezone).map_err(invalid)?;
+        let timing = Timing::parse(&spec.expression, zone, spec.start, spec.end)
+            .map_err(|error| invalid(error.to_string()))?;
+        let input = compile(kind, &spec.name, &spec.input)?;
+        let dead_letter =
+            spec.dead_letter.as_ref().and_then(|name| catalogue.queues.get(name)).copied();
+        let (id, _) = self.register(ResourceKind::Schedule, &spec.name, json(spec));
+        Ok(Schedule { id, spec: spec.clone(), timing, dead_letter, input })
     }
 
     /// Commits the difference; what was not registered again is retired.

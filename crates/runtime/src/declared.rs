@@ -26,6 +26,7 @@ pub struct Declared {
     pub workflows: Vec<WorkflowSpec>,
     pub subscriptions: Vec<SubscriptionSpec>,
     pub endpoints: Vec<EndpointSpec>,
+    pub schedules: Vec<ScheduleSpec>,
     pub archives: Vec<ArchiveSpec>,
     pub storage: StorageSpec,
 }
@@ -392,4 +393,56 @@ pub enum Overlap {
     Allow,
     /// 409 with the open run's id.
     Refuse,
+}
+
+/// What happens at certain times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleSpec {
+    pub name: String,
+    /// `rate(…)`, `cron(…)` or `at(…)`, as EventBridge Scheduler has them.
+    pub expression: String,
+    /// One of IANA's names.
+    pub timezone: String,
+    /// A tick is acted upon at some moment of so many seconds after it.
+    pub flexible_window_seconds: u64,
+    pub start: Option<Timestamp>,
+    pub end: Option<Timestamp>,
+    pub missed: Missed,
+    pub target: ScheduleTarget,
+    /// A JSONata template over `$schedule`: the event's detail, the execution's input or the
+    /// message's body.
+    pub input: Value,
+    pub retry: RetrySpec,
+    /// The queue for ticks that failed for good; without one they are logged.
+    pub dead_letter: Option<String>,
+    pub enabled: bool,
+    pub after_completion: AfterCompletion,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleTarget {
+    Event { bus: String, detail_type: String, source: String },
+    Workflow(String),
+    Queue(String),
+}
+
+/// What becomes of ticks whose time passed while nothing could fire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    /// The last of them fires, for all.
+    #[default]
+    FireOnce,
+    Skip,
+}
+
+/// What becomes of a schedule that fires no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterCompletion {
+    #[default]
+    Keep,
+    /// It is listed no more.
+    Delete,
 }

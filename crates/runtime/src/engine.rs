@@ -19,6 +19,7 @@ use crate::holds::Holds;
 use crate::log::{self, Gates, Marks};
 use crate::priority::Priorities;
 use crate::queues::{self, Queues};
+use crate::schedules::Schedules;
 use crate::targets::LogFiles;
 use crate::workflow::{Activities, Executions};
 
@@ -36,6 +37,7 @@ pub struct Engine {
     pub(crate) alarms: Alarms,
     pub(crate) holds: Holds,
     pub(crate) forced: Forced,
+    pub(crate) schedules: Schedules,
     pub(crate) operations: Operations,
     pub(crate) priorities: Priorities,
     pub(crate) gates: Gates,
@@ -77,6 +79,7 @@ impl Engine {
             refusing: AtomicBool::new(false),
             cancelled: Mutex::default(),
             forced: Forced::default(),
+            schedules: Schedules::default(),
             operations: Operations::default(),
             store,
             connect,
@@ -112,6 +115,7 @@ impl Engine {
             catalogue
         });
         self.deliveries.serve(self);
+        self.serve_schedules().await?;
         Ok(())
     }
 
@@ -170,6 +174,8 @@ impl Engine {
         self.resume_replays().await?;
         queues::start_keeping(self);
         self.resume_operations().await?;
+        self.serve_schedules().await?;
+        self.start_schedules();
         self.executions.resume(self).await
     }
 }

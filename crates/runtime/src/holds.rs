@@ -169,6 +169,7 @@ impl Engine {
         self.holds.paused.write().remove(&resource);
         self.holds.note();
         self.deliveries.look_at_holds(self);
+        self.schedule_resumed(resource);
         Ok(true)
     }
 

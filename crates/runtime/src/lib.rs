@@ -24,6 +24,7 @@ mod parameters;
 mod priority;
 mod publish;
 mod queues;
+mod schedules;
 mod targets;
 #[cfg(test)]
 mod testing;
@@ -35,9 +36,10 @@ pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscriptio
 pub use comparison::place as comparison_place;
 pub use content::Content;
 pub use declared::{
-    ArchiveSpec, BatchSpec, BusSpec, Comparison, Declared, EndpointSpec, InputSpec, LogSpec,
-    MailSpec, OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy, RetrySpec, StartAt,
-    StorageSpec, SubscriptionSpec, TargetSpec, WhenFull, WorkflowSpec,
+    AfterCompletion, ArchiveSpec, BatchSpec, BusSpec, Comparison, Declared, EndpointSpec,
+    InputSpec, LogSpec, MailSpec, Missed, OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy,
+    RetrySpec, ScheduleSpec, ScheduleTarget, StartAt, StorageSpec, SubscriptionSpec, TargetSpec,
+    WhenFull, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, EditError, GroupBy, Latency, LetterGroup, OperationView,
@@ -58,6 +60,7 @@ pub use operating::{AuditView, DestinationView, SubscriptionView, Trial};
 pub use parameters::{HttpParameters, ParameterProblem};
 pub use publish::{Entry, EntryError, Published};
 pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};
+pub use schedules::{ExpressionError, Schedule, ScheduleError, ScheduleView, Timing, time_zone};
 pub use views::{
     EventView, ExecutionView, MapRunView, RunView, SubscriptionTotals, WorkflowView, status_named,
 };

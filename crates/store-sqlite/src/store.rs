@@ -13,8 +13,8 @@ use stepbus_store::{
     AuditRow, Batch, ClaimRow, CursorRow, DeadLetterGroup, DefinitionRow, DeliveryRow, EditRow,
     EventRow, ExecutionFilter, ExecutionRow, Horizon, JournalRow, KeyRow, LedgerRow, LogRange,
     MapPageRow, MapRunRow, MessageFilter, MessageRow, OperationRow, PauseRow, Problem, QueueCounts,
-    Read, Ready, ReplayRow, ResourceRow, RunRow, SnapshotRow, Stats, Store, StoreError,
-    SyncChildRow, TaskTokenRow, Uncommitted, Usage, WorkflowTotals,
+    Read, Ready, ReplayRow, ResourceRow, RunRow, ScheduleRow, SnapshotRow, Stats, Store,
+    StoreError, SyncChildRow, TaskTokenRow, Uncommitted, Usage, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -293,6 +293,10 @@ impl Store for SqliteStore {
 
     fn operation(&self, id: u64) -> Read<'_, Option<OperationRow>> {
         self.readers.ask(move |conn| read::config::operation(conn, id))
+    }
+
+    fn schedules(&self) -> Read<'_, Vec<ScheduleRow>> {
+        self.readers.ask(read::config::schedules)
     }
 
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>> {

@@ -16,8 +16,8 @@ use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EditRow, EventRow, ExecutionEnd,
     ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapCounts,
     MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, OperationRow, PauseRow,
-    Reception, ReplayRow, ReplayState, ResourceRow, RunRow, SnapshotRow, SyncChildRow, SyncState,
-    TaskRef, TaskTokenRow,
+    Reception, ReplayRow, ReplayState, ResourceRow, RunRow, ScheduleRow, SnapshotRow, SyncChildRow,
+    SyncState, TaskRef, TaskTokenRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -253,6 +253,7 @@ pub enum Change {
     },
     InsertEdit(EditRow),
     PutOperation(OperationRow),
+    PutSchedule(ScheduleRow),
     DeletePause(ResourceId),
 }
 
@@ -559,6 +560,11 @@ impl Batch {
     pub fn edit_dead_letter(&mut self, message: MessageId, edit: EditRow) {
         self.changes.push(Change::ReviseMessage { id: message, revision: edit.revision });
         self.changes.push(Change::InsertEdit(edit));
+    }
+
+    /// Notes how a schedule stands, in the commit of what its tick brings about.
+    pub fn put_schedule(&mut self, row: ScheduleRow) {
+        self.changes.push(Change::PutSchedule(row));
     }
 
     /// Notes how far an operator's work is.

@@ -30,7 +30,8 @@ pub use records::{
     ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow,
     LedgerRow, MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow,
     OperationRow, OperationStatus, PauseRow, Priority, Reception, ReplayRow, ReplayState,
-    ResourceKind, ResourceRow, RunRow, SnapshotRow, SyncChildRow, SyncState, TaskRef, TaskTokenRow,
+    ResourceKind, ResourceRow, RunRow, ScheduleRow, SnapshotRow, SyncChildRow, SyncState, TaskRef,
+    TaskTokenRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -134,6 +135,7 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     /// Newest first; only running ones when asked.
     fn operations(&self, running_only: bool, limit: usize) -> Read<'_, Vec<OperationRow>>;
     fn operation(&self, id: u64) -> Read<'_, Option<OperationRow>>;
+    fn schedules(&self) -> Read<'_, Vec<ScheduleRow>>;
     /// Each queue that holds messages, with how many and the time of the oldest.
     fn queue_depths(&self) -> Read<'_, Vec<(ResourceId, u64, Timestamp)>>;
     /// Messages of a queue that may be received at `now`, those that were visible first first.

@@ -54,6 +54,7 @@ coded! {
         Endpoint = 6 "endpoint",
         Queue = 7 "queue",
         Activity = 12 "activity",
+        Schedule = 13 "schedule",
     }
 }
 
@@ -603,6 +604,27 @@ pub struct OperationRow {
     pub ended: Option<Timestamp>,
     /// The wish and how far it is, as JSON.
     pub body: String,
+}
+
+/// How a schedule stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleRow {
+    pub schedule: ResourceId,
+    /// What says when it fires, as text: a change of it begins it anew.
+    pub times: String,
+    /// When it was first seen; a rate counts from here.
+    pub anchor: Timestamp,
+    /// The next tick; none when it is over.
+    pub next: Option<Timestamp>,
+    /// When that one is acted upon.
+    pub due: Option<Timestamp>,
+    /// Attempts at it that failed.
+    pub attempts: u32,
+    pub failure: Option<String>,
+    pub last: Option<Timestamp>,
+    pub last_run: Option<RunId>,
+    pub fired: u64,
+    pub missed: u64,
 }
 
 /// An operator holds up a subscription, a destination or a schedule: nothing new begins there.

@@ -8,6 +8,7 @@ mod operating;
 mod queues;
 mod replays;
 mod runs;
+mod schedules;
 mod tasks;
 
 use axum::Router;
@@ -23,6 +24,10 @@ pub(crate) fn routes() -> Router<Face> {
         .route("/runs/{id}", get(runs::show))
         .route("/subscriptions", get(operating::subscriptions))
         .route("/subscriptions/{name}", get(operating::subscription))
+        .route("/schedules", get(schedules::list))
+        .route("/schedules/{name}", get(schedules::show))
+        .route("/schedules/{name}/next", get(schedules::next))
+        .route("/schedules/{name}/run-now", post(schedules::run_now))
         .route("/destinations", get(operating::destinations))
         .route("/destinations/{name}", get(operating::destination))
         .route("/destinations/{name}/test", post(operating::try_destination))

@@ -89,6 +89,7 @@ fn kind(listing: &str) -> Result<ResourceKind, ApiError> {
     match listing {
         "subscriptions" => Ok(ResourceKind::Subscription),
         "destinations" => Ok(ResourceKind::Destination),
+        "schedules" => Ok(ResourceKind::Schedule),
         _ => Err(ApiError::not_found("such admin route")),
     }
 }

@@ -11,6 +11,7 @@ mod queues;
 mod replay;
 mod replays;
 mod runs;
+mod schedules;
 mod serve;
 mod tasks;
 mod test_state;
@@ -94,6 +95,9 @@ enum Command {
     /// List subscriptions; pause, resume and drain one.
     #[command(subcommand)]
     Subscriptions(operating::Subscriptions),
+    /// List schedules, tell their next times, pause, resume and fire one.
+    #[command(subcommand)]
+    Schedules(schedules::Schedules),
     /// List destinations; pause, resume, drain and test one.
     #[command(subcommand)]
     Destinations(operating::Destinations),
@@ -144,6 +148,7 @@ impl Cli {
             Command::MapRuns(command) => command.run(&client),
             Command::Runs(command) => command.run(&client),
             Command::Subscriptions(command) => command.run(&client),
+            Command::Schedules(command) => command.run(&client),
             Command::Destinations(command) => command.run(&client),
             Command::Dlq(command) => command.run(&client),
             Command::AuditLog { limit, before } => operating::audit_log(&client, limit, before),

@@ -87,7 +87,7 @@ impl Destinations {
 }
 
 impl Pause {
-    fn pause(self, client: &Client, listing: &str) -> anyhow::Result<ExitCode> {
+    pub(super) fn pause(self, client: &Client, listing: &str) -> anyhow::Result<ExitCode> {
         let path = format!("{listing}/{}/pause", self.name);
         let answer = client.post(&path, &json!({ "reason": self.reason }))?;
         Ok(client.show(&answer, |answer| {
@@ -114,7 +114,7 @@ impl Pause {
     }
 }
 
-fn resume(client: &Client, listing: &str, name: &str) -> anyhow::Result<ExitCode> {
+pub(super) fn resume(client: &Client, listing: &str, name: &str) -> anyhow::Result<ExitCode> {
     let answer = client.post(&format!("{listing}/{name}/resume"), &json!({}))?;
     Ok(client.show(&answer, |answer| {
         let what = if answer["resumed"] == true { "goes on" } else { "was not paused" };
@@ -134,7 +134,7 @@ fn test(client: &Client, destination: &str, payload: String) -> anyhow::Result<E
     Ok(code)
 }
 
-fn pretty(answer: &Value) -> String {
+pub(super) fn pretty(answer: &Value) -> String {
     format!("{}\n", serde_json::to_string_pretty(answer).unwrap_or_default())
 }
 

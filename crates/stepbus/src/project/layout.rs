@@ -5,6 +5,7 @@ use super::shape::{Field, Inline, Object, Section, Shape, Text};
 
 pub(super) const EVENT: &[&str] = &["event"];
 const RESPONSE: &[&str] = &["response"];
+const SCHEDULE_VARIABLES: &[&str] = &["schedule"];
 const REQUEST: &[&str] = &["request"];
 const COMPARED: &[&str] = &["payload", "event"];
 const PAYLOAD: &[&str] = &["payload", "params", "id"];
@@ -44,6 +45,7 @@ text!(SECONDS, format::is_seconds, DURATION, "30d");
 text!(START, format::is_start, "", "24h");
 text!(BYTES, format::is_amount, "", "20GiB");
 text!(PLACE, format::is_place, "", "meta.updated_at");
+text!(WHEN, format::some, r"(rate|cron|at)\(.*\)", "rate(5 minutes)");
 text!(ROUTE, format::is_route, r"(GET|POST|PUT|PATCH|DELETE)\s+/.*", "POST /sync/{container}");
 static SECRET: Text =
     Text { secret: true, check: format::some, pattern: "", example: "${CRM_SECRET}" };
@@ -98,6 +100,11 @@ pub(super) static PROJECT: Object = object(&[
         "endpoints",
         "Routes of the public listener, each of which publishes an event.",
         Shape::Named(&Shape::Object(&ENDPOINT)),
+    ),
+    optional(
+        "schedules",
+        "What happens at certain times: an event, an execution or a message.",
+        Shape::Named(&Shape::Object(&SCHEDULE)),
     ),
 ]);
 
@@ -552,6 +559,65 @@ static WORKFLOW: Object = object(&[
         Shape::FileOr("workflows/sync.asl.yaml", Inline::Foreign),
     ),
     optional("type", "STANDARD by default.", Shape::Word(&["STANDARD", "EXPRESS"])),
+]);
+
+static SCHEDULE: Object = object(&[
+    required(
+        "schedule",
+        "When: rate(5 minutes), cron(0 2 * * ? *) or at(2026-12-01T10:00:00).",
+        Shape::Text(&WHEN),
+    ),
+    optional(
+        "timezone",
+        "In which it is read, one of IANA's names; UTC by default.",
+        Shape::Text(&SOME),
+    ),
+    optional(
+        "flexible_window",
+        "It fires at some moment of this span after its time.",
+        Shape::Text(&SECONDS),
+    ),
+    optional("start", "Not before this moment, in RFC 3339.", Shape::Text(&SOME)),
+    optional("end", "Not after this moment, in RFC 3339.", Shape::Text(&SOME)),
+    optional(
+        "missed",
+        "What becomes of times that passed while the server was down; `fire_once` by default.",
+        Shape::Word(&["fire_once", "skip"]),
+    ),
+    required("target", "What it brings about.", Shape::Object(&SCHEDULE_TARGET)),
+    optional(
+        "input",
+        "The event's detail, the execution's input or the message's body, a template over \
+         `$schedule`; an empty object by default.",
+        Shape::Template(SCHEDULE_VARIABLES),
+    ),
+    optional("retry", "How long and how often a time that failed is tried.", Shape::Object(&RETRY)),
+    optional(
+        "dead_letter",
+        "The queue for what failed for good; without one it is logged.",
+        Shape::Text(&NAME),
+    ),
+    optional("enabled", "False lets its times pass by; true by default.", Shape::Flag),
+    optional(
+        "after_completion",
+        "What becomes of it once it fires no more; `keep` by default.",
+        Shape::Word(&["keep", "delete"]),
+    ),
+]);
+
+static SCHEDULE_TARGET: Object = Object {
+    fields: &[
+        optional("event", "An event that is published.", Shape::Object(&SCHEDULE_EVENT)),
+        optional("workflow", "A workflow that is started.", Shape::Name(Section::Workflows)),
+        optional("queue", "A queue that gets a message.", Shape::Text(&NAME)),
+    ],
+    one_of: &["event", "workflow", "queue"],
+};
+
+static SCHEDULE_EVENT: Object = object(&[
+    required("bus", "The bus.", Shape::Name(Section::Buses)),
+    required("detail-type", "The event's type.", Shape::Text(&SOME)),
+    optional("source", "The event's source; the project's name by default.", Shape::Text(&SOME)),
 ]);
 
 static ENDPOINT: Object = object(&[

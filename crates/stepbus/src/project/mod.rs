@@ -12,6 +12,7 @@ mod layout;
 mod problem;
 mod queues;
 pub(crate) mod report;
+mod schedules;
 mod schema;
 mod shape;
 mod subscriptions;
@@ -160,7 +161,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn read(mut self) -> (Project, Problems) {
         let subscriptions = self.subscriptions();
-        let queues = self.queues(&subscriptions);
+        let schedules = self.schedules();
+        let queues = self.queues(&subscriptions, &schedules);
         let declared = Declared {
             buses: self.buses(),
             queues,
@@ -170,6 +172,7 @@ impl<'a> Reader<'a> {
             workflows: self.workflows(),
             subscriptions,
             endpoints: self.endpoints(),
+            schedules,
             archives: self.archives(),
             storage: self.storage(),
         };

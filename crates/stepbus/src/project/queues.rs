@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stepbus_document::join;
-use stepbus_runtime::{QueueSpec, RedrivePolicy, SubscriptionSpec, TargetSpec};
+use stepbus_runtime::{
+    QueueSpec, RedrivePolicy, ScheduleSpec, ScheduleTarget, SubscriptionSpec, TargetSpec,
+};
 
 use super::problem::suggest;
 use super::{Reader, format};
@@ -15,7 +17,11 @@ const LONGEST_DELAY: Duration = Duration::from_secs(900);
 
 impl Reader<'_> {
     /// The queues of their section; without one, those that subscriptions name.
-    pub(super) fn queues(&mut self, subscriptions: &[SubscriptionSpec]) -> Vec<QueueSpec> {
+    pub(super) fn queues(
+        &mut self,
+        subscriptions: &[SubscriptionSpec],
+        schedules: &[ScheduleSpec],
+    ) -> Vec<QueueSpec> {
         if self.section("queues").is_some() {
             self.dead_letters_are_declared();
             return self.declared_queues();
@@ -25,7 +31,14 @@ impl Reader<'_> {
             _ => None,
         });
         let named = subscriptions.iter().filter_map(|each| each.dead_letter.clone());
-        let named = named.chain(targets);
+        let scheduled = schedules.iter().flat_map(|each| {
+            let target = match &each.target {
+                ScheduleTarget::Queue(name) => Some(name.clone()),
+                _ => None,
+            };
+            target.into_iter().chain(each.dead_letter.clone())
+        });
+        let named = named.chain(targets).chain(scheduled);
         let mut queues: Vec<QueueSpec> = named.map(QueueSpec::new).collect();
         queues.sort_by(|one, other| one.name.cmp(&other.name));
         queues.dedup();

@@ -197,7 +197,7 @@ impl Reader<'_> {
         }
     }
 
-    fn retry(&mut self, value: &Value, at: &str) -> RetrySpec {
+    pub(super) fn retry(&mut self, value: &Value, at: &str) -> RetrySpec {
         let field = |name: &str| value.get("retry").and_then(|retry| retry.get(name));
         let age = field("max_age").and_then(Value::as_str);
         let age = age.and_then(|text| format::duration(text).ok()).map(|span| span.as_secs());

@@ -53,6 +53,21 @@ CREATE TABLE operations (
 );
 CREATE INDEX operations_running ON operations (id) WHERE status = 1;
 
+-- Schedules: the next tick, and what became of the last.
+CREATE TABLE schedules (
+    schedule INTEGER PRIMARY KEY,
+    times TEXT NOT NULL,
+    anchor INTEGER NOT NULL,
+    next INTEGER,
+    due INTEGER,
+    attempts INTEGER NOT NULL,
+    failure TEXT,
+    last INTEGER,
+    last_run INTEGER,
+    fired INTEGER NOT NULL,
+    missed INTEGER NOT NULL
+);
+
 -- Runs that are to send what is unchanged.
 ALTER TABLE runs ADD COLUMN force INTEGER NOT NULL DEFAULT 0;
 -- Map runs: the version of the items' source; pages whose children take several items each.

@@ -1,8 +1,8 @@
 use rusqlite::{Connection, Result, Row, params};
-use stepbus_model::{ResourceId, Timestamp};
+use stepbus_model::{ResourceId, RunId, Timestamp};
 use stepbus_store::{
     AuditRow, ClaimRow, DefinitionRow, KeyRow, OperationRow, OperationStatus, PauseRow,
-    ResourceKind, ResourceRow,
+    ResourceKind, ResourceRow, ScheduleRow,
 };
 
 use super::{all, coded, id, maybe_time, one, rows, time};
@@ -154,4 +154,29 @@ pub(crate) fn operations(
 pub(crate) fn operation(conn: &Connection, operation: u64) -> Result<Option<OperationRow>> {
     let sql = "SELECT id, kind, status, started, ended, body FROM operations WHERE id = ?1";
     one(conn, sql, [int(operation)], operation_row)
+}
+
+pub(crate) fn schedules(conn: &Connection) -> Result<Vec<ScheduleRow>> {
+    all(
+        conn,
+        "SELECT schedule, times, anchor, next, due, attempts, failure, last, last_run, fired, missed
+         FROM schedules ORDER BY schedule",
+        [],
+        |row| {
+            let run: Option<i64> = row.get(8)?;
+            Ok(ScheduleRow {
+                schedule: ResourceId(id(row, 0)?),
+                times: row.get(1)?,
+                anchor: time(row, 2)?,
+                next: maybe_time(row, 3)?,
+                due: maybe_time(row, 4)?,
+                attempts: row.get(5)?,
+                failure: row.get(6)?,
+                last: maybe_time(row, 7)?,
+                last_run: run.map(|run| RunId(run.cast_unsigned())),
+                fired: id(row, 9)?,
+                missed: id(row, 10)?,
+            })
+        },
+    )
 }

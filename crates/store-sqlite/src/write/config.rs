@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 use stepbus_model::{ResourceId, Timestamp};
 use stepbus_store::{
-    AuditRow, ClaimRow, DefinitionRow, KeyRow, OperationRow, PauseRow, ResourceRow, StoreError,
+    AuditRow, ClaimRow, DefinitionRow, KeyRow, OperationRow, PauseRow, ResourceRow, ScheduleRow,
+    StoreError,
 };
 
 use super::{Fault, Written, insert_unique, int};
@@ -26,6 +27,7 @@ pub(super) struct Config<'c> {
     put_pause: Statement<'c>,
     delete_pause: Statement<'c>,
     put_operation: Statement<'c>,
+    put_schedule: Statement<'c>,
 }
 
 impl<'c> Config<'c> {
@@ -70,6 +72,11 @@ impl<'c> Config<'c> {
                 "INSERT OR REPLACE INTO pauses (resource, at, who, reason) VALUES (?1, ?2, ?3, ?4)",
             )?,
             delete_pause: conn.prepare("DELETE FROM pauses WHERE resource = ?1")?,
+            put_schedule: conn.prepare(
+                "INSERT OR REPLACE INTO schedules (schedule, times, anchor, next, due, attempts,
+                 failure, last, last_run, fired, missed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            )?,
             put_operation: conn.prepare(
                 "INSERT OR REPLACE INTO operations (id, kind, status, started, ended, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -171,6 +178,23 @@ impl<'c> Config<'c> {
             row.started.0,
             row.ended.map(|at| at.0),
             row.body
+        ])?;
+        Ok(())
+    }
+
+    pub(super) fn put_schedule(&mut self, row: &ScheduleRow) -> Written {
+        self.put_schedule.execute(params![
+            int(row.schedule.0),
+            row.times,
+            row.anchor.0,
+            row.next.map(|at| at.0),
+            row.due.map(|at| at.0),
+            row.attempts,
+            row.failure,
+            row.last.map(|at| at.0),
+            row.last_run.map(|run| int(run.0)),
+            int(row.fired),
+            int(row.missed)
         ])?;
         Ok(())
     }

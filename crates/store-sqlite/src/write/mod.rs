@@ -69,6 +69,7 @@ impl<'c> Changes<'c> {
             Change::ReviseMessage { id, revision } => self.bus.revise_message(*id, *revision),
             Change::InsertEdit(row) => self.bus.insert_edit(row),
             Change::PutOperation(row) => self.config.put_operation(row),
+            Change::PutSchedule(row) => self.config.put_schedule(row),
             Change::PutPause(row) => self.config.put_pause(row),
             Change::DeletePause(id) => self.config.delete_pause(*id),
             Change::InsertRun(row) => self.bus.insert_run(row),

@@ -8,7 +8,7 @@ use super::Driver;
 use super::ground::at;
 use crate::{
     AuditRow, Batch, ClaimRow, DefinitionRow, KeyRow, OperationRow, OperationStatus, PauseRow,
-    ResourceKind, ResourceRow, StoreError,
+    ResourceKind, ResourceRow, ScheduleRow, StoreError,
 };
 
 fn resource(id: u64, version: u32) -> ResourceRow {
@@ -200,4 +200,27 @@ pub async fn operations_are_replaced(driver: &impl Driver) {
     assert_eq!(newest, [row(5, running), row(4, OperationStatus::Cancelled)]);
     assert_eq!(store.operation(3).await.unwrap(), Some(row(3, running)));
     assert_eq!(store.operation(9).await.unwrap(), None);
+}
+
+pub async fn schedules_are_replaced(driver: &impl Driver) {
+    let store = driver.open().await;
+    let row = |schedule: u64, fired: u64| ScheduleRow {
+        schedule: ResourceId(schedule),
+        times: "rate(1 hour)".into(),
+        anchor: at(1),
+        next: (fired < 2).then(|| at(3)),
+        due: (fired < 2).then(|| at(4)),
+        attempts: 1,
+        failure: (fired > 0).then(|| "no".into()),
+        last: (fired > 0).then(|| at(2)),
+        last_run: (fired > 0).then_some(stepbus_model::RunId(9)),
+        fired,
+        missed: 3,
+    };
+    let mut batch = Batch::new();
+    for row in [row(8, 0), row(7, 1), row(8, 2)] {
+        batch.put_schedule(row);
+    }
+    store.commit(batch).await.unwrap();
+    assert_eq!(store.schedules().await.unwrap(), [row(7, 1), row(8, 2)]);
 }

@@ -46,6 +46,7 @@ macro_rules! conformance {
             audit_rows_come_newest_first
             pauses_stand_until_they_are_lifted
             operations_are_replaced
+            schedules_are_replaced
             events_are_listed_by_bus
             deliveries_are_listed_by_what_they_wait_for
             lanes_show_their_first_delivery

@@ -1,0 +1,194 @@
+//! Schedules over restarts and clocks that jump.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stepbus_model::{EventId, Timestamp};
+use stepbus_store::{MessageFilter, ResourceKind};
+
+use crate::testing::{Running, World, until};
+use crate::{AfterCompletion, Missed, QueueSpec, RetrySpec, ScheduleSpec, ScheduleTarget};
+
+fn spec(name: &str, expression: &str) -> ScheduleSpec {
+    ScheduleSpec {
+        name: name.into(),
+        expression: expression.into(),
+        timezone: "UTC".into(),
+        flexible_window_seconds: 0,
+        start: None,
+        end: None,
+        missed: Missed::FireOnce,
+        target: ScheduleTarget::Event {
+            bus: "catalog".into(),
+            detail_type: "tick".into(),
+            source: "test".into(),
+        },
+        input: json!({ "at": "{% $schedule.scheduled_time %}", "missed": "{% $schedule.missed %}" }),
+        retry: RetrySpec { max_age_seconds: 86_400, max_attempts: 185 },
+        dead_letter: None,
+        enabled: true,
+        after_completion: AfterCompletion::Keep,
+    }
+}
+
+/// Whose log keeps what the tests count.
+fn empty() -> World {
+    let mut world = World::empty();
+    world.declared.buses[0].retention_seconds = 365 * 86_400;
+    world
+}
+
+fn world(expression: &str) -> World {
+    let mut world = empty();
+    world.declared.schedules.push(spec("nightly", expression));
+    world
+}
+
+impl Running {
+    /// The details of all ticks.
+    async fn ticks(&self) -> Vec<serde_json::Value> {
+        let events = self.engine.store().events(None, EventId(0), 1_000).await.unwrap();
+        let details = events.iter().map(|row| {
+            serde_json::from_slice::<serde_json::Value>(&row.envelope).unwrap()["detail"].clone()
+        });
+        details.collect()
+    }
+
+    async fn ticked(&self, count: usize) {
+        until("it fires", async || {
+            self.engine.schedules.look();
+            self.ticks().await.len() >= count
+        })
+        .await;
+        assert_eq!(self.ticks().await.len(), count);
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        self.engine.schedules(true)[0].next
+    }
+}
+
+/// Nothing more fires: the schedule was looked at after all that was due.
+async fn no_more(running: &Running, count: usize) {
+    running.engine.schedules.look();
+    until("what is due was acted upon", async || {
+        running.next().is_none_or(|next| next > running.engine.now())
+    })
+    .await;
+    assert_eq!(running.ticks().await.len(), count);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_fires_at_once_and_then_in_its_time() {
+    let world = world("rate(10 minutes)");
+    let running = world.open().await;
+    running.ticked(1).await;
+    let next = running.next().unwrap();
+    world.clock.advance(Duration::from_secs(601));
+    running.ticked(2).await;
+    assert_eq!(running.next().unwrap().0, next.0 + 600_000);
+    let details = running.ticks().await;
+    assert_eq!(details[1], json!({ "at": next.to_rfc3339_seconds(), "missed": 0 }));
+    // A restart changes nothing.
+    running.stop().await;
+    let running = world.open().await;
+    no_more(&running, 2).await;
+    world.clock.advance(Duration::from_secs(600));
+    running.ticked(3).await;
+    let view = &running.engine.schedules(true)[0];
+    assert_eq!((view.fired, view.missed, view.state), (3, 0, "ENABLED"));
+    assert_eq!(running.engine.store().check().await.unwrap(), []);
+}
+
+async fn after_downtime(missed: Missed, fired: usize, counted: u64) {
+    let mut world = world("rate(1 hour)");
+    world.declared.schedules[0].missed = missed;
+    let running = world.open().await;
+    running.ticked(1).await;
+    running.stop().await;
+    // The machine was off, or its clock jumped: ten ticks and a half.
+    world.clock.advance(Duration::from_secs(10 * 3_600 + 1_800));
+    let running = world.open().await;
+    no_more(&running, fired).await;
+    assert_eq!(running.engine.schedules(true)[0].missed, counted);
+    if fired == 2 {
+        assert_eq!(running.ticks().await[1]["missed"], 9);
+    }
+    // The next one, half an hour ahead, is in time again.
+    world.clock.advance(Duration::from_secs(1_805));
+    running.ticked(fired + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_missed_fires_once_or_not_at_all() {
+    after_downtime(Missed::FireOnce, 2, 9).await;
+    after_downtime(Missed::Skip, 1, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_and_over() {
+    let mut world = empty();
+    let now = stepbus_model::Clock::now(&*world.clock);
+    let text = |span: i64| Timestamp(now.0 + span).to_rfc3339_seconds().replace('Z', "");
+    let mut once = spec("once", &format!("at({})", text(600_000)));
+    once.after_completion = AfterCompletion::Delete;
+    world.declared.schedules = vec![once, spec("past", &format!("at({})", text(-600_000)))];
+    let running = world.open().await;
+    world.clock.advance(Duration::from_secs(700));
+    running.ticked(1).await;
+    let names = |all: bool| {
+        let views = running.engine.schedules(all);
+        views.into_iter().map(|view| (view.schedule, view.state, view.fired)).collect::<Vec<_>>()
+    };
+    let past = ("past".to_owned(), "COMPLETED", 0);
+    until("it is over", async || names(false) == std::slice::from_ref(&past)).await;
+    assert_eq!(names(true), [("once".to_owned(), "COMPLETED", 1), past]);
+    running.stop().await;
+    let running = world.open().await;
+    world.clock.advance(Duration::from_secs(86_400));
+    no_more(&running, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_lets_ticks_pass() {
+    let world = world("rate(1 hour)");
+    let running = world.open().await;
+    running.ticked(1).await;
+    let id = running.engine.resource_named(ResourceKind::Schedule, "nightly").unwrap();
+    running.engine.pause(id, "tester", "holidays").await.unwrap();
+    running.stop().await;
+    world.clock.advance(Duration::from_secs(5 * 3_600));
+    let running = world.open().await;
+    assert_eq!(running.engine.schedules(true)[0].state, "PAUSED");
+    let run = running.engine.run_schedule_now("nightly", "tester").await.unwrap();
+    assert!(running.engine.run(run).await.unwrap().is_some(), "by hand it fires");
+    running.engine.unpause(id, "tester").await.unwrap();
+    no_more(&running, 2).await;
+    world.clock.advance(Duration::from_secs(3_600));
+    running.ticked(3).await;
+    assert_eq!(running.engine.next_times("nightly", 3).unwrap().len(), 3);
+    assert!(running.engine.next_times("absent", 3).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_fails_for_good_is_a_message_of_its_queue() {
+    let mut world = world("rate(1 hour)");
+    world.declared.queues.push(QueueSpec::new("failures"));
+    let schedule = &mut world.declared.schedules[0];
+    schedule.input = json!("{% $error('no') %}");
+    schedule.retry.max_attempts = 0;
+    schedule.dead_letter = Some("failures".into());
+    let running = world.open().await;
+    let store = running.engine.store();
+    let messages = async || {
+        store.messages(MessageFilter::default(), stepbus_model::MessageId(0), 9).await.unwrap()
+    };
+    until("it failed", async || messages().await.len() == 1).await;
+    let message = &messages().await[0];
+    let attributes: serde_json::Value = serde_json::from_str(&message.attributes).unwrap();
+    assert_eq!(attributes["ERROR_CODE"], "TRANSFORM_FAILED");
+    assert_eq!(attributes["EXHAUSTED_RETRY_CONDITION"], "MaximumRetryAttempts");
+    assert!(running.engine.schedules(true)[0].failure.as_ref().unwrap().contains("no"));
+    assert!(running.ticks().await.is_empty());
+    assert_eq!(store.check().await.unwrap(), []);
+}

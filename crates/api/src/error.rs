@@ -4,7 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use stepbus_runtime::{ActivityError, MapRunError, QueueError, StartError, TaskError};
+use stepbus_runtime::{
+    ActivityError, MapRunError, QueueError, RedriveError, StartError, TaskError,
+};
 use stepbus_store::StoreError;
 
 #[derive(Debug)]
@@ -59,6 +61,22 @@ impl From<MapRunError> for ApiError {
             MapRunError::NotFound(what) => ApiError::not_found(&what),
             MapRunError::Invalid(what) => ApiError::invalid(what),
             MapRunError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RedriveError> for ApiError {
+    fn from(error: RedriveError) -> Self {
+        let message = error.to_string();
+        match error {
+            RedriveError::NotFound(_) => {
+                ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFound", message)
+            }
+            RedriveError::NotRedrivable(_) => {
+                ApiError::new(StatusCode::CONFLICT, "ExecutionNotRedrivable", message)
+            }
+            RedriveError::Invalid(_) => ApiError::invalid(message),
+            RedriveError::Store(error) => error.into(),
         }
     }
 }

@@ -273,6 +273,9 @@ pub struct MapRunSpec {
     pub state_name: String,
     /// As in history and in `Execution.Id` of the children.
     pub map_run_arn: String,
+    /// How often the map run was redriven; a redrive goes on with it under the same ARN.
+    #[serde(default)]
+    pub redrives: u32,
     pub label: String,
     pub source: MapSource,
     pub scope: MapScope,

@@ -40,7 +40,20 @@ pub(crate) struct Thread {
     /// Bytes of the values of `variables`.
     #[serde(default)]
     pub(crate) variable_bytes: u64,
+    /// The map run of the latest visit that had one: a redrive goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) map_run: Option<Box<LastMapRun>>,
     pub(crate) activity: Activity,
+}
+
+/// A map run that a state had begun.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LastMapRun {
+    pub(crate) visit: Visit,
+    pub(crate) arn: String,
+    pub(crate) redrives: u32,
+    /// The state is about to be entered again by a redrive.
+    pub(crate) redriven: bool,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -129,6 +142,7 @@ impl Thread {
             input,
             variables: Vec::new(),
             variable_bytes: 0,
+            map_run: None,
             activity: Activity::Ready,
         }
     }

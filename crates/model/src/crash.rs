@@ -26,6 +26,8 @@ pub const POINTS: &[&str] = &[
     "map.child_after_commit",
     "map.before_outcome",
     "child.after_end",
+    "redrive.before_commit",
+    "redrive.after_commit",
     "timer.before_commit",
     "timer.after_commit",
 ];

@@ -76,6 +76,10 @@ pub struct Limits {
     pub map_page_items: usize,
     /// Children of a map run that end as they begin and share a commit.
     pub map_children_per_commit: usize,
+    /// Days after its end for which an execution can be redriven. AWS: 14.
+    pub redrive_days: u64,
+    /// Redrives of one execution. AWS: 1,000.
+    pub redrives: u32,
     /// Kinds of failure told apart in one map run; what is beyond counts as one.
     pub failure_groups: usize,
     /// Pages of a map run that are read ahead of its children.
@@ -215,6 +219,8 @@ impl Limits {
         result_file_bytes: 5 * 1024 * 1024 * 1024,
         map_pages_ahead: 2,
         failure_groups: 1_000,
+        redrive_days: 14,
+        redrives: 1_000,
         map_children_per_commit: 256,
         connection_concurrency: 64,
         destination_concurrency: 32,

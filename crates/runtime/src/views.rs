@@ -11,7 +11,7 @@ use stepbus_store::{
 
 use crate::catalogue::Catalogue;
 use crate::engine::Engine;
-use crate::workflow::decode_journal;
+use crate::workflow::{decode_journal, obstacle};
 
 /// A run with its books.
 #[derive(Debug, Clone, Serialize)]
@@ -61,7 +61,16 @@ pub struct ExecutionView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<ExecutionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub map_run: Option<MapRunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub item_index: Option<u64>,
+    pub redrive_count: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive_date: Option<Timestamp>,
+    /// `REDRIVABLE`, `NOT_REDRIVABLE` or `REDRIVABLE_BY_MAP_RUN`.
+    pub redrive_status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redrive_status_reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,7 +206,7 @@ impl Engine {
     ) -> Result<Vec<ExecutionView>, StoreError> {
         let catalogue = self.catalogue();
         let rows = self.store.executions(filter, before, limit).await?;
-        Ok(rows.iter().map(|row| execution_view(&catalogue, row)).collect())
+        Ok(rows.iter().map(|row| execution_view(self, &catalogue, row)).collect())
     }
 
     /// An execution with its input.
@@ -206,7 +215,7 @@ impl Engine {
     /// When the store fails.
     pub async fn execution(&self, id: ExecutionId) -> Result<Option<ExecutionView>, StoreError> {
         let Some(row) = self.store.execution(id).await? else { return Ok(None) };
-        let mut view = execution_view(&self.catalogue(), &row);
+        let mut view = execution_view(self, &self.catalogue(), &row);
         let journal = decode_journal(&self.store.journal(id, 0).await?, 0)?;
         view.children = self.started_by(id, &journal).await?;
         if let Some((_, stepbus_asl::Input::Started(start))) = journal.into_iter().next() {
@@ -300,7 +309,8 @@ fn named_totals(
     named
 }
 
-fn execution_view(catalogue: &Catalogue, row: &ExecutionRow) -> ExecutionView {
+fn execution_view(engine: &Engine, catalogue: &Catalogue, row: &ExecutionRow) -> ExecutionView {
+    let (redrive_status, redrive_status_reason) = redrive_status(engine, row);
     let workflow = catalogue.name(row.workflow).to_owned();
     ExecutionView {
         id: row.id,
@@ -313,11 +323,26 @@ fn execution_view(catalogue: &Catalogue, row: &ExecutionRow) -> ExecutionView {
         ended: row.ended,
         caused_by: cause_text(row.cause),
         children: Vec::new(),
+        map_run: row.item.map(|(map_run, _)| map_run),
         item_index: row.item.map(|(_, index)| index),
+        redrive_count: row.redrives,
+        redrive_date: row.redriven,
+        redrive_status,
+        redrive_status_reason,
         input: None,
         output: row.output.as_ref().and_then(|output| serde_json::from_slice(output).ok()),
         error: row.error.clone(),
         cause: row.error_cause.clone(),
+    }
+}
+
+/// AWS's redriveStatus and its reason.
+fn redrive_status(engine: &Engine, row: &ExecutionRow) -> (&'static str, Option<String>) {
+    let unsuccessful = !matches!(row.status, ExecutionStatus::Running | ExecutionStatus::Succeeded);
+    match obstacle(engine, row) {
+        None => ("REDRIVABLE", None),
+        Some(_) if row.item.is_some() && unsuccessful => ("REDRIVABLE_BY_MAP_RUN", None),
+        Some(why) => ("NOT_REDRIVABLE", Some(why)),
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{SYNC_KEY, Sandbox, Server, wait_for};
+use common::{SYNC_KEY, Sandbox, Server, wait_for, wait_long};
 use stepbus_model::crash::POINTS;
 
 /// Calls the sync until a run is acknowledged; the same key makes it one run however often.
@@ -107,4 +107,36 @@ fn killed_while_subscriptions_read_the_log() {
 #[ignore = "full tier: twenty kills in a sync of 2,000"]
 fn killed_twenty_times() {
     killed(&common::example(), "2000", 20);
+}
+
+#[test]
+#[ignore = "full tier: 100,000 products, some minutes"]
+fn a_hundred_thousand_products_killed_three_times() {
+    let sandbox = Sandbox::start(&["--products", "100000", "--faults", "0.02"]);
+    let data = tempfile::tempdir().unwrap();
+    let project = common::example();
+    let requests = || sandbox.ask("stats")["requests"].as_u64().unwrap();
+    for part in 1..=3 {
+        let server = Server::start(&project, data.path(), &sandbox);
+        accepted(&server);
+        // A sync of these makes about 750,000 requests.
+        let until = part * 150_000;
+        wait_long("a quarter of the requests", || (requests() >= until).then_some(()));
+        server.kill();
+    }
+    let mut server = Server::start(&project, data.path(), &sandbox);
+    let run = accepted(&server).unwrap();
+    wait_long("the end of the run", || (server.open_runs() == Some(0)).then_some(()));
+    let run = server.get(&format!("/admin/runs/{run}"));
+    for line in run["subscriptions"].as_array().unwrap() {
+        let count = |name: &str| line[name].as_u64().unwrap();
+        let columns = ["delivered", "unchanged", "stale", "dead_lettered", "discarded", "pending"];
+        assert_eq!(count("matched"), columns.map(count).iter().sum::<u64>(), "{line}");
+        if line["subscription"].as_str().unwrap().starts_with("load-") {
+            assert_eq!(count("matched"), 100_000, "{line}");
+        }
+    }
+    sandbox.assert_verified();
+    server.kill();
+    common::assert_audit_finds_nothing(data.path());
 }

@@ -340,7 +340,7 @@ const ORPHANS: &[Rule] = &[
          UNION ALL
          SELECT 'map-' || m.id, 'runs, but its execution exe-' || e.id || ' has ended'
          FROM map_runs m JOIN executions e ON e.id = m.execution
-         WHERE m.status = 1 AND e.status <> 1",
+         WHERE m.status = 1 AND e.status <> 1 AND m.redrives = 0",
     ),
     rule(
         "one-child-per-item",

@@ -148,6 +148,17 @@ pub struct MapRunEnd {
     pub error_cause: Option<String>,
 }
 
+/// A map run that has ended runs again.
+#[derive(Debug, Clone)]
+pub struct MapRunRedrive {
+    pub id: MapRunId,
+    /// The visit of the Map state that now waits for it.
+    pub visit: u64,
+    pub at: Timestamp,
+    pub only_marked: bool,
+    pub definition: Option<u64>,
+}
+
 /// A change of rows, as a driver carries it out.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -230,6 +241,16 @@ pub enum Change {
     CloseTasks(ExecutionId),
     InsertMapRun(MapRunRow),
     InsertMapPage(MapPageRow),
+    /// The child that did not succeed awaits a redrive.
+    AwaitRedrive(ExecutionId),
+    /// What ended without success runs again, from where it stood.
+    RedriveExecution {
+        id: ExecutionId,
+        at: Timestamp,
+    },
+    /// Takes the place of an earlier row of the same id and of its journal.
+    RestartExecution(ExecutionRow),
+    RedriveMapRun(MapRunRedrive),
     UpdateMapRun {
         id: MapRunId,
         settings: MapSettings,
@@ -270,6 +291,7 @@ impl Change {
             Change::InsertMessage(row) => row.body.len() + row.attributes.len(),
             Change::MoveMessage { attributes, .. } => attributes.len(),
             Change::InsertExecution(row) => row.output.as_ref().map_or(0, Bytes::len),
+            Change::RestartExecution(row) => row.output.as_ref().map_or(0, Bytes::len),
             Change::EndExecution { end, .. } => end.output.as_ref().map_or(0, Bytes::len),
             Change::InsertJournal(row) => row.entries.len(),
             Change::PutSnapshot(row) => row.value.len(),
@@ -605,6 +627,46 @@ impl Batch {
         self.changes.push(Change::EndExecution { id: row.id, end });
     }
 
+    /// A map's child that did not succeed is to run again, by the next redrive of its map run.
+    pub fn await_redrive(&mut self, row: &ExecutionRow) {
+        self.count_child(row, |counts| {
+            *counts.column(row.status) -= 1;
+            counts.pending_redrive += 1;
+        });
+        self.changes.push(Change::AwaitRedrive(row.id));
+    }
+
+    /// What ended without success runs again from where it stood; its journal goes on.
+    pub fn redrive_execution(&mut self, row: &ExecutionRow, at: Timestamp) {
+        self.touch(row.run, 1, at);
+        if row.item.is_none() {
+            *self.books.workflows.entry(row.workflow).or_default().column(row.status) -= 1;
+        } else {
+            self.count_child(row, |counts| {
+                leave_unsuccessful(row, counts);
+                counts.running += 1;
+            });
+        }
+        self.changes.push(Change::RedriveExecution { id: row.id, at });
+    }
+
+    /// A map's child that did not succeed begins anew: `row`, of the same id, takes the place of
+    /// `old`, and a new journal that of the old one. One that ended in the same step comes with its
+    /// final status.
+    pub fn restart_execution(&mut self, old: &ExecutionRow, row: ExecutionRow) {
+        let open = i64::from(row.status == ExecutionStatus::Running);
+        self.touch(row.run, open, row.ended.unwrap_or(row.started));
+        self.count_child(old, |counts| leave_unsuccessful(old, counts));
+        self.count_child(&row, |counts| *counts.column(row.status) += 1);
+        self.changes.push(Change::RestartExecution(row));
+    }
+
+    /// A map run that has ended runs again.
+    pub fn redrive_map_run(&mut self, redrive: MapRunRedrive, run: RunId) {
+        self.touch(run, 0, redrive.at);
+        self.changes.push(Change::RedriveMapRun(redrive));
+    }
+
     /// The execution leaves memory until `wake`, or until somebody sends it something.
     pub fn park_execution(&mut self, id: ExecutionId, wake: Option<Timestamp>) {
         self.changes.push(Change::ParkExecution { id, wake });
@@ -748,5 +810,14 @@ impl Batch {
 
     fn touch(&mut self, run: RunId, open: i64, at: Timestamp) {
         self.books.touch(run, open, at);
+    }
+}
+
+/// A child is no longer among those that ended without success, or await a redrive.
+fn leave_unsuccessful(row: &ExecutionRow, counts: &mut ItemCounts) {
+    if row.awaits_redrive {
+        counts.pending_redrive -= 1;
+    } else {
+        *counts.column(row.status) -= 1;
     }
 }

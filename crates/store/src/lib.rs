@@ -19,7 +19,9 @@ use stepbus_model::{
 };
 use uuid::Uuid;
 
-pub use batch::{Batch, Books, Change, Class, Finish, MapRunEnd, Receipt, Retry, WorkflowTotals};
+pub use batch::{
+    Batch, Books, Change, Class, Finish, MapRunEnd, MapRunRedrive, Receipt, Retry, WorkflowTotals,
+};
 pub use error::{Problem, StoreError};
 pub use horizon::{Horizon, Uncommitted};
 pub use query::{

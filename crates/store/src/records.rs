@@ -536,6 +536,10 @@ pub struct MapRunRow {
     pub settings: MapSettings,
     pub redrives: u32,
     pub redriven: Option<Timestamp>,
+    /// Of a redrive: only children that await it run, none that never began.
+    pub only_marked: bool,
+    /// Of a redrive: the definition its children begin anew by, instead of the one they had.
+    pub definition: Option<u64>,
     /// Everything that is needed to start children, as JSON.
     pub spec: Bytes,
     /// The version of the items' source, where it has one: every page comes from it.

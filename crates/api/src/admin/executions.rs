@@ -5,7 +5,9 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepbus_model::{ExecutionId, arn};
-use stepbus_runtime::{ExecutionView, HistoryEvent, Recording, WorkflowView, status_named};
+use stepbus_runtime::{
+    ExecutionView, HistoryEvent, Recording, Redriven, WorkflowView, status_named,
+};
 use stepbus_store::{ExecutionFilter, Priority};
 
 use super::{Page, id, optional_id};
@@ -142,6 +144,21 @@ fn event(event: HistoryEvent) -> Value {
         members.insert(name.to_owned(), details);
     }
     Value::Object(members)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RedriveExecution {
+    client_token: Option<String>,
+}
+
+pub(super) async fn redrive(
+    State(face): State<Face>,
+    Path(execution): Path<String>,
+    Json(redrive): Json<RedriveExecution>,
+) -> Result<Json<Redriven>, ApiError> {
+    let token = redrive.client_token.as_deref();
+    Ok(Json(face.engine.redrive_execution(id(&execution)?, token).await?))
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use stepbus_model::{ExecutionId, MapRunId};
-use stepbus_runtime::{Engine, FailedChild, FailureGroup, MapRunDetail, MapRunUpdate};
+use stepbus_runtime::{
+    Engine, FailedChild, FailureGroup, MapRunDetail, MapRunUpdate, Redriven, RerunSelection,
+};
 use stepbus_store::StoreError;
 
 use super::{Page, id, optional_id};
@@ -50,6 +52,44 @@ pub(super) async fn update(
     Json(update): Json<MapRunUpdate>,
 ) -> Result<Json<MapRunDetail>, ApiError> {
     Ok(Json(face.engine.update_map_run(id(&map_run)?, update).await?))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RedriveMapRun {
+    error: Option<String>,
+    item_filter: Option<String>,
+    #[serde(default)]
+    current_definition: bool,
+    client_token: Option<String>,
+}
+
+pub(super) async fn redrive(
+    State(face): State<Face>,
+    Path(map_run): Path<String>,
+    Json(redrive): Json<RedriveMapRun>,
+) -> Result<Json<Redriven>, ApiError> {
+    let RedriveMapRun { error, item_filter, current_definition, client_token } = redrive;
+    let selection = RerunSelection { error, item_filter, current_definition };
+    let id = id(&map_run)?;
+    Ok(Json(face.engine.redrive_map_run(id, &selection, client_token.as_deref()).await?))
+}
+
+/// What failed in a run, runs again.
+pub(super) async fn rerun_failed(
+    State(face): State<Face>,
+    Path(run): Path<String>,
+    Json(selection): Json<RerunSelection>,
+) -> Result<Json<Value>, ApiError> {
+    let done = face.engine.rerun_failed(id(&run)?, &selection).await?;
+    let rows = done.into_iter().map(|(subject, redriven)| {
+        json!({
+            "subject": subject,
+            "children": redriven.children,
+            "redriveDate": redriven.redrive_date,
+        })
+    });
+    Ok(Json(Value::from(rows.collect::<Vec<Value>>())))
 }
 
 pub(super) async fn groups(

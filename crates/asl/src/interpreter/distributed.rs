@@ -19,7 +19,7 @@ use crate::io::{
     TaskId,
 };
 use crate::map::map_run_arn;
-use crate::thread::{Activity, Thread, ThreadId};
+use crate::thread::{Activity, LastMapRun, Thread, ThreadId};
 
 impl Run<'_> {
     pub(super) fn start_map(
@@ -142,12 +142,18 @@ impl Run<'_> {
         let task = TaskId { visit: thread.visit, attempt: thread.attempt };
         let uuid = visit_uuid(&start.execution_arn, start.seed, task);
         let label = distributed.label.clone().unwrap_or_else(|| state.name.to_string());
+        let redriven = thread.map_run.as_ref().filter(|last| last.redriven);
+        let map_run_arn = redriven.map_or_else(
+            || map_run_arn(&start.state_machine_arn, &label, &uuid),
+            |last| last.arn.clone(),
+        );
         Ok(MapRunSpec {
             visit: thread.visit,
             attempt: thread.attempt,
             state_path: state.pointer.clone(),
             state_name: state.name.to_string(),
-            map_run_arn: map_run_arn(&start.state_machine_arn, &label, &uuid),
+            map_run_arn,
+            redrives: redriven.map_or(0, |last| last.redrives + 1),
             label,
             source,
             scope: self.map_scope(thread, map, input),
@@ -302,8 +308,19 @@ impl Run<'_> {
     }
 
     fn start_map_run(&mut self, thread: &mut Thread, spec: MapRunSpec) {
-        thread.last =
-            self.emit(thread.last, "MapRunStarted", || events::map_run_started(&spec.map_run_arn));
+        let (arn, redrives) = (&spec.map_run_arn, spec.redrives);
+        thread.last = match redrives {
+            0 => self.emit(thread.last, "MapRunStarted", || events::map_run_started(arn)),
+            _ => {
+                self.emit(thread.last, "MapRunRedriven", || events::map_run_redriven(arn, redrives))
+            }
+        };
+        thread.map_run = Some(Box::new(LastMapRun {
+            visit: thread.visit,
+            arn: arn.clone(),
+            redrives,
+            redriven: false,
+        }));
         let spec = Box::new(spec);
         self.commands.push(Command::StartMapRun(spec.clone()));
         thread.activity = Activity::MapRun(spec);

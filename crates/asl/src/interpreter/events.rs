@@ -117,6 +117,11 @@ pub(super) fn iteration(name: &'static str, state: &str, index: u32) -> Details 
     Some((name, json!({ "name": state, "index": index })))
 }
 
+pub(super) fn map_run_redriven(arn: &str, redrives: u32) -> Details {
+    let details = json!({ "mapRunArn": arn, "redriveCount": redrives });
+    Some(("mapRunRedrivenEventDetails", details))
+}
+
 pub(super) fn map_run_started(arn: &str) -> Details {
     Some(("mapRunStartedEventDetails", json!({ "mapRunArn": arn })))
 }

@@ -106,6 +106,10 @@ impl Run<'_> {
             if matches!(thread.activity, Activity::Stopped) {
                 thread.activity = Activity::Ready;
                 thread.last = event;
+                let visit = thread.visit;
+                if let Some(last) = &mut thread.map_run {
+                    last.redriven = last.visit == visit;
+                }
                 self.ready.extend(ThreadId::try_from(id));
             }
         }

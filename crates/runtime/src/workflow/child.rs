@@ -29,6 +29,8 @@ pub(super) struct Family {
     map_run: MapRunId,
     run: RunId,
     parent: ExecutionRow,
+    /// The definition the children begin by.
+    definition: u64,
     program: Arc<Program>,
     processor: Arc<Program>,
     spec: Arc<MapRunSpec>,
@@ -53,6 +55,7 @@ impl Family {
             map_run,
             run: parent.row.run,
             parent: parent.row.clone(),
+            definition: parent.definition,
             program: parent.program.clone(),
             processor,
             spec: spec.clone(),
@@ -132,12 +135,18 @@ impl Family {
             result.output = row.output;
             result.error = row.error;
             result.error_cause = row.error_cause;
+            result.redrive_count = row.redrives;
         }
         result
     }
 
-    /// Begins the child that takes these items.
-    pub(super) fn begin(&self, engine: &Engine, unit: Unit) -> Result<Begun, Failure> {
+    /// Begins the child that takes these items; `old` is the one whose place it takes.
+    pub(super) fn begin(
+        &self,
+        engine: &Engine,
+        unit: Unit,
+        old: Option<ExecutionRow>,
+    ) -> Result<Begun, Failure> {
         let input = self.input(&unit)?;
         let index = unit.index;
         let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
@@ -156,18 +165,18 @@ impl Family {
             bounds: self.bounds,
         };
         let row = ExecutionRow {
-            id: ExecutionId(engine.store.next_id()),
+            id: old.as_ref().map_or_else(|| ExecutionId(engine.store.next_id()), |old| old.id),
             run: self.run,
             workflow: self.parent.workflow,
-            definition: self.parent.definition,
+            definition: self.definition,
             kind: kind(self.spec.execution_type),
             name,
             cause: Cause::MapRun(self.map_run),
             hops: self.parent.hops,
             item: Some((self.map_run, index)),
             items,
-            redrives: 0,
-            redriven: None,
+            redrives: old.as_ref().map_or(0, |old| old.redrives + 1),
+            redriven: old.as_ref().map(|_| engine.clock.now()),
             awaits_redrive: false,
             status: ExecutionStatus::Running,
             idle: false,
@@ -182,7 +191,7 @@ impl Family {
         };
         let entry = Input::Started(Box::new(start.clone()));
         let (execution, commands) = Execution::begin(&self.processor, row.started, start);
-        Ok(Begun { row, execution, commands, entry })
+        Ok(Begun { row, execution, commands, entry, old: old.map(Box::new) })
     }
 }
 
@@ -193,6 +202,8 @@ pub(super) struct Begun {
     pub commands: Vec<Command>,
     /// What it began with, for its journal.
     pub entry: Input,
+    /// The child whose place it takes.
+    pub old: Option<Box<ExecutionRow>>,
 }
 
 impl Begun {
@@ -205,13 +216,16 @@ impl Begun {
 
     /// Adds a child that is over to the batch.
     pub(super) fn record(self, batch: &mut Batch) -> ExecutionStatus {
-        let Begun { mut row, execution, entry, .. } = self;
+        let Begun { mut row, execution, entry, old, .. } = self;
         if let Some(outcome) = execution.outcome() {
             driver::close(&mut row, end(outcome, execution.latest()));
         }
         let (id, status) = (row.id, row.status);
         let entries = journal::encode(&[(row.started, entry)]);
-        batch.start_execution(row);
+        match old {
+            Some(old) => batch.restart_execution(&old, row),
+            None => batch.start_execution(row),
+        }
         batch.append_journal(JournalRow { execution: id, first: 0, count: 1, entries });
         status
     }
@@ -238,6 +252,17 @@ pub(super) async fn resume(
     let processor = family.processor.clone();
     let mut driver = Driver::resumed(engine, row, processor, None, Some(presence)).await?;
     ended(driver.run().await?)
+}
+
+/// Has a STANDARD child go on from where it failed.
+pub(super) async fn redrive(
+    engine: Arc<Engine>,
+    family: &Family,
+    row: ExecutionRow,
+    presence: Arc<Presence>,
+) -> Result<ExecutionStatus, StoreError> {
+    let row = super::redrive::reopen(&engine, row, engine.clock.now(), Batch::new()).await?;
+    resume(engine, family, row, presence).await
 }
 
 fn ended(fate: Fate) -> Result<ExecutionStatus, StoreError> {

@@ -25,7 +25,7 @@ use super::child::Begun;
 use super::journal::Pending;
 use super::restore::{Restored, restore};
 use super::roll::{Presence, Roll};
-use super::{Launch, Line, Message, child, inside, later, map_run, sync, tasks};
+use super::{Launch, Line, Message, child, inside, later, map_run, redrive, sync, tasks};
 use crate::engine::Engine;
 use crate::publish::Effects;
 
@@ -81,6 +81,8 @@ pub(super) struct Driver {
     execution: Execution,
     /// Whether the row is in the store.
     stored: bool,
+    /// The child whose place this one takes in the store.
+    replaces: Option<Box<ExecutionRow>>,
     pending: Pending,
     /// Entries covered by the snapshot in the store, if there is one: 0 when it is of no use.
     snapshot_at: Option<u64>,
@@ -148,10 +150,11 @@ impl Driver {
         program: Arc<Program>,
         presence: Arc<Presence>,
     ) -> Driver {
-        let Begun { row, execution, commands, entry } = begun;
+        let Begun { row, execution, commands, entry, old } = begun;
         let started = row.started;
         let mut driver = Driver::new(engine, row, program, execution, None);
         driver.presence = Some(presence);
+        driver.replaces = old;
         driver.pending.push(started, entry);
         driver.first = commands;
         driver
@@ -187,6 +190,8 @@ impl Driver {
         driver.presence = presence;
         driver.pending = Pending::after(entries);
         driver.snapshot_at = snapshot_at;
+        // It may have ended in the input that was committed last.
+        driver.ended = driver.execution.outcome().cloned();
         driver.timers = driver.execution.open_timers().into_iter().collect();
         if matches!(driver.row.cause, Cause::Execution(_)) {
             driver.awaited_by_parent =
@@ -210,6 +215,7 @@ impl Driver {
             program,
             execution,
             stored: false,
+            replaces: None,
             pending: Pending::default(),
             snapshot_at: None,
             snapshot_bytes: 0,
@@ -274,7 +280,10 @@ impl Driver {
         for spec in self.execution.open_map_runs() {
             match begun.remove(&spec.visit.0) {
                 Some(id) => self.start_map_run(id, Box::new(spec), false),
-                None => self.first.push(Command::StartMapRun(Box::new(spec))),
+                None => match redrive::map_run_of(&self.engine, &self.row, &spec).await? {
+                    Some(id) => self.start_map_run(id, Box::new(spec), false),
+                    None => self.first.push(Command::StartMapRun(Box::new(spec))),
+                },
             }
         }
         for id in begun.into_values() {
@@ -485,7 +494,10 @@ impl Driver {
                 if let Some(end) = end {
                     close(&mut self.row, end);
                 }
-                batch.start_execution(self.row.clone());
+                match self.replaces.take() {
+                    Some(old) => batch.restart_execution(&old, self.row.clone()),
+                    None => batch.start_execution(self.row.clone()),
+                }
                 self.stored = true;
             }
         }
@@ -570,7 +582,8 @@ impl Driver {
         let presence = roll.sign(self.presence.clone());
         self.map_runs.insert(visit, (id, roll));
         let (row, program) = (self.row.clone(), self.program.clone());
-        let parent = map_run::Parent { row, program };
+        let definition = row.definition;
+        let parent = map_run::Parent { row, program, definition };
         let call = map_run::run(self.engine.clone(), id, parent, spec, fresh, presence);
         self.start_call(Awaited::MapRun(visit), call);
     }

@@ -23,6 +23,8 @@ use crate::engine::Engine;
 pub(super) struct Parent {
     pub row: ExecutionRow,
     pub program: Arc<Program>,
+    /// What the program was parsed from.
+    pub definition: u64,
 }
 
 /// Adds the map run to the batch, and the first page of its items when the state has them.
@@ -56,6 +58,8 @@ pub(super) fn begin(
         },
         redrives: 0,
         redriven: None,
+        only_marked: false,
+        definition: None,
         spec: Bytes::from(serde_json::to_vec(&kept).unwrap_or_default()),
         source_version: None,
         error: None,
@@ -101,6 +105,36 @@ pub(super) fn run(
         let input = Input::MapRunEnded { visit, outcome: ended.outcome };
         Arrival { batch, ..input.into() }
     })
+}
+
+/// Runs a map run that nobody waits for: a redrive of one whose execution has ended.
+pub(super) async fn run_alone(engine: &Arc<Engine>, id: MapRunId) {
+    loop {
+        match alone(engine, id).await {
+            Ok(()) => return,
+            Err(error) => warn(id, &error).await,
+        }
+    }
+}
+
+async fn alone(engine: &Arc<Engine>, id: MapRunId) -> Result<(), StoreError> {
+    let gone = |what: &str| StoreError::Gone(what.to_owned());
+    let Some(map_run) = engine.store.map_run(id).await? else { return Ok(()) };
+    if map_run.status != MapRunStatus::Running {
+        return Ok(());
+    }
+    let row = engine.store.execution(map_run.execution).await?;
+    let row = row.ok_or_else(|| gone("the map run's execution"))?;
+    let definition = map_run.definition.unwrap_or(row.definition);
+    let program = engine.program_of(&ExecutionRow { definition, ..row.clone() }).await?;
+    let spec = Arc::new(crate::maps::spec_of(&map_run)?);
+    let parent = Parent { row, program, definition };
+    let roll = Roll::default();
+    let ended = carry_out(engine, id, &parent, &spec, false, &roll.sign(None)).await;
+    crash::point("map.before_outcome");
+    let mut batch = ended.batch;
+    batch.end_map_run(ended.end);
+    engine.store.commit(batch).await
 }
 
 /// Runs the children; when the store fails, goes on from what it holds.

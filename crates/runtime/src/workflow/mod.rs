@@ -9,6 +9,7 @@ mod journal;
 mod map_run;
 mod pages;
 mod put_events;
+mod redrive;
 mod restore;
 mod results;
 mod roll;
@@ -50,6 +51,8 @@ pub use activities::{ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView};
 pub use inside::{OFFERED, Offer, not_offered};
 pub use items::ITEM_PAGES;
 pub(crate) use journal::decode as decode_journal;
+pub(crate) use redrive::obstacle;
+pub use redrive::{RedriveError, Redriven, RerunSelection};
 pub use restore::{Restored, restore};
 pub use start::StartError;
 pub use tokens::TaskError;
@@ -239,6 +242,18 @@ impl Executions {
         self.map_runs.lock().get(&map_run).map_or((0, 0), |live| live.in_flight())
     }
 
+    /// Runs a map run that was redriven after its execution had ended.
+    pub(crate) fn launch_map_run(&self, engine: &Arc<Engine>, map_run: MapRunId) {
+        let engine = engine.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = engine.stopped() => {}
+                () = map_run::run_alone(&engine, map_run) => {}
+            }
+        });
+    }
+
     /// Tells a map run at work its new settings; they are on disk.
     pub(crate) fn change_map_run(&self, map_run: MapRunId, settings: MapSettings) {
         if let Some(live) = self.map_runs.lock().get(&map_run) {
@@ -324,8 +339,11 @@ impl Executions {
             after = last.id;
             for row in rows {
                 let parent = engine.store.execution(row.execution).await?;
-                if parent.is_none_or(|parent| parent.status != ExecutionStatus::Running) {
-                    child::end_abandoned(engine, row.id).await?;
+                let waits = parent.is_some_and(|parent| parent.status == ExecutionStatus::Running);
+                match row.redrives {
+                    _ if waits => {}
+                    0 => child::end_abandoned(engine, row.id).await?,
+                    _ => self.launch_map_run(engine, row.id),
                 }
             }
         }

@@ -305,6 +305,8 @@ pub(super) struct Loaded {
     pub units: VecDeque<Unit>,
     /// Children in flight when the process ended.
     pub running: HashMap<u64, ExecutionRow>,
+    /// Children that did not succeed and are to run again.
+    pub again: HashMap<u64, ExecutionRow>,
 }
 
 /// Why a map run cannot go on.
@@ -329,6 +331,10 @@ pub(super) struct Pump {
     pub pinned: Option<String>,
     /// No child has begun yet.
     pub fresh: bool,
+    /// Only children that have begun go on.
+    pub only_known: bool,
+    /// Only pages that are in the store count.
+    pub only_stored: bool,
 }
 
 impl Pump {
@@ -350,6 +356,9 @@ impl Pump {
             if cutter.is_done() {
                 return Ok(());
             }
+        }
+        if self.only_known || self.only_stored {
+            return Ok(());
         }
         let mut source = items::open(&self.engine, &self.spec, self.pinned.as_deref())
             .await
@@ -399,12 +408,19 @@ impl Pump {
                 let Some((_, index)) = row.item else { continue };
                 if row.status == ExecutionStatus::Running {
                     loaded.running.insert(index, row);
+                } else if row.awaits_redrive {
+                    loaded.again.insert(index, row);
                 } else {
                     ended.insert(index);
                 }
             }
         }
-        loaded.units.extend(units(page)?.into_iter().filter(|unit| !ended.contains(&unit.index)));
+        let (running, again) = (&loaded.running, &loaded.again);
+        let known = |index| running.contains_key(&index) || again.contains_key(&index);
+        let only_known = self.only_known;
+        let mut units = units(page)?;
+        units.retain(|unit| !ended.contains(&unit.index) && (!only_known || known(unit.index)));
+        loaded.units = units.into();
         Ok(loaded)
     }
 }

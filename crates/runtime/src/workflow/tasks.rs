@@ -23,7 +23,9 @@ pub(super) const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
 pub(super) fn identity(row: &ExecutionRow) -> String {
     match row.item {
         None => row.id.to_string(),
-        Some((map_run, index)) => format!("{map_run}/{index}"),
+        Some((map_run, index)) if row.redrives == 0 => format!("{map_run}/{index}"),
+        // What failed is asked for anew.
+        Some((map_run, index)) => format!("{map_run}/{index}/redrive-{}", row.redrives),
     }
 }
 

@@ -12,7 +12,8 @@ use stepbus_asl::map::{self, exceeds_tolerance, tolerance_exceeded};
 use stepbus_asl::{Failure, MapRunOutcome, MapRunSpec, MapSource};
 use stepbus_model::{MapRunId, crash};
 use stepbus_store::{
-    Batch, ExecutionStatus, ItemCounts, MapRunEnd, MapRunRow, MapRunStatus, MapSettings, StoreError,
+    Batch, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, MapRunEnd, MapRunRow,
+    MapRunStatus, MapSettings, StoreError,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -78,6 +79,8 @@ pub(super) struct MapRun<'a> {
     spec: &'a Arc<MapRunSpec>,
     settings: watch::Receiver<MapSettings>,
     listed: Listed<'a>,
+    /// An execution waits for the outcome.
+    waited_for: bool,
     counts: ItemCounts,
     /// Items of the pages that came.
     total: u64,
@@ -125,7 +128,18 @@ impl<'a> MapRun<'a> {
         let family = Family::new(engine, id, parent, spec, processor);
         let roll = Roll::default();
         let pinned = row.source_version.clone();
-        let pump = Pump { engine: engine.clone(), id, spec: spec.clone(), pinned, fresh };
+        let waited_for = parent.row.status == ExecutionStatus::Running;
+        let in_state = matches!(&spec.source, MapSource::Items(_));
+        let pump = Pump {
+            engine: engine.clone(),
+            id,
+            spec: spec.clone(),
+            pinned,
+            fresh,
+            only_known: row.only_marked,
+            // The array went with the execution's end.
+            only_stored: in_state && !waited_for,
+        };
         let pages = start_pump(pump, roll.sign(Some(presence.clone())));
         let listed = Listed::new(engine, &row);
         Ok(MapRun {
@@ -136,6 +150,7 @@ impl<'a> MapRun<'a> {
             listed,
             counts: row.counts.items,
             total: 0,
+            waited_for,
             row,
             pages,
             waiting: Loaded::default(),
@@ -165,7 +180,7 @@ impl<'a> MapRun<'a> {
             if let Err(failure) = filled {
                 return self.give_up(failure).await;
             }
-            if self.too_many_failed() {
+            if self.waited_for && self.too_many_failed() {
                 return self.give_up(tolerance_exceeded()).await;
             }
             let idle = self.children.is_empty() && self.commits.is_empty();
@@ -213,7 +228,7 @@ impl<'a> MapRun<'a> {
         let window = self.window();
         let most = self.engine.limits.map_children_per_commit.max(1);
         while self.children.len() < window && self.commits.len() < COMMITS {
-            if self.over.children >= most || self.too_many_failed() {
+            if self.over.children >= most || (self.waited_for && self.too_many_failed()) {
                 break;
             }
             let Some(unit) = self.waiting.units.pop_front() else { break };
@@ -250,6 +265,7 @@ impl<'a> MapRun<'a> {
     /// of them can be too large.
     fn total(&self) -> u64 {
         match &self.spec.source {
+            MapSource::Items(_) if !self.waited_for => self.total,
             MapSource::Items(items) => items.as_array().map_or(0, |items| items.len() as u64),
             MapSource::Reader(_) if self.all_here => self.total,
             MapSource::Reader(_) => u64::MAX,
@@ -268,7 +284,18 @@ impl<'a> MapRun<'a> {
             });
             return Ok(());
         }
-        let begun = self.family.begin(self.engine, unit)?;
+        let old = self.waiting.again.remove(&unit.index);
+        if let Some(row) = old.as_ref().filter(|row| self.goes_on(row)) {
+            let (engine, family, row) = (self.engine.clone(), self.family.clone(), row.clone());
+            let presence = self.roll.sign(Some(self.presence.clone()));
+            self.flying += u64::from(items);
+            self.children.spawn(async move {
+                let status = child::redrive(engine, &family, row, presence).await?;
+                Ok(Tally { status, items })
+            });
+            return Ok(());
+        }
+        let begun = self.family.begin(self.engine, unit, old)?;
         if begun.is_over() {
             let status = begun.record(&mut self.over.batch);
             self.over.children += 1;
@@ -283,6 +310,11 @@ impl<'a> MapRun<'a> {
             Ok(Tally { status, items })
         });
         Ok(())
+    }
+
+    /// Whether a child that did not succeed goes on from where it failed, or begins anew.
+    fn goes_on(&self, row: &ExecutionRow) -> bool {
+        row.kind == ExecutionKind::Standard && self.row.definition.is_none()
     }
 
     /// Hands over for commit the children that are over.
@@ -303,6 +335,9 @@ impl<'a> MapRun<'a> {
             error: None,
             error_cause: None,
         };
+        if !self.waited_for && self.spec.result_writer.is_none() {
+            return Ok(self.ended_alone(end));
+        }
         match results(self.engine, self.spec, &self.row, &self.family).await {
             Ok((results, written)) => {
                 let outcome = MapRunOutcome::Succeeded(Arc::new(results));
@@ -320,6 +355,23 @@ impl<'a> MapRun<'a> {
             }),
             Err(Trouble::Store(error)) => Err(error),
         }
+    }
+
+    /// The end of a map run whose output nobody waits for.
+    fn ended_alone(&self, end: MapRunEnd) -> Ended {
+        let outcome = MapRunOutcome::Succeeded(Arc::new(Value::Null));
+        let failure = tolerance_exceeded();
+        let end = if self.too_many_failed() {
+            MapRunEnd {
+                status: MapRunStatus::Failed,
+                error: failure.error,
+                error_cause: failure.cause,
+                ..end
+            }
+        } else {
+            end
+        };
+        Ended { outcome, end, batch: Batch::new() }
     }
 
     /// Stops the children and waits until nothing of them is left; those that are over are kept.

@@ -69,6 +69,14 @@ pub(super) enum Executions {
     Export(replay::Export),
     /// Show an execution as it was at an event: its states, variables, input and history.
     Replay(replay::Replay),
+    /// Run a STANDARD execution that failed, timed out or was aborted again, from the state that
+    /// failed, as RedriveExecution does.
+    Redrive {
+        execution: ExecutionId,
+        /// The same token redrives once.
+        #[arg(long, value_name = "TOKEN")]
+        client_token: Option<String>,
+    },
     /// Stop a running execution.
     Stop {
         execution: ExecutionId,
@@ -141,6 +149,11 @@ impl Executions {
             }
             Executions::Export(export) => export.run(client),
             Executions::Replay(replay) => replay.run(client),
+            Executions::Redrive { execution, client_token } => {
+                let path = format!("executions/{execution}/redrive");
+                let answer = client.post(&path, &json!({ "clientToken": client_token }))?;
+                Ok(client.show(&answer, |_| format!("{execution} runs again\n")))
+            }
             Executions::Stop { execution, error, cause } => {
                 let path = format!("executions/{execution}/stop");
                 let answer = client.post(&path, &json!({ "error": error, "cause": cause }))?;
@@ -175,9 +188,11 @@ fn describe(execution: &Value) -> String {
         "run",
         "caused_by",
         "children",
+        "map_run",
         "item_index",
         "error",
         "cause",
+        "redrive_status",
     ] {
         if !execution[name].is_null() {
             text.push_str(&format!("{name:<10} {}\n", cell(execution, &format!("/{name}"))));

@@ -12,6 +12,31 @@ use stepbus_model::{ExecutionId, MapRunId, RunId};
 use super::client::{Client, cell, listing};
 use crate::output;
 
+/// Which of those that did not succeed run again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Selection {
+    /// Only those that failed with this error.
+    #[arg(long)]
+    error: Option<String>,
+    /// Only those for whose item (`$states.input`) this JSONata is true.
+    #[arg(long, value_name = "JSONATA")]
+    item_filter: Option<String>,
+    /// The definition they run by: the one they had, or the workflow's current one; by that they
+    /// begin anew.
+    #[arg(long, default_value = "original", value_parser = ["original", "current"])]
+    definition: String,
+}
+
+impl Selection {
+    pub(super) fn body(&self) -> Value {
+        json!({
+            "error": self.error,
+            "itemFilter": self.item_filter,
+            "currentDefinition": self.definition == "current",
+        })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List map runs, newest first.
@@ -39,6 +64,15 @@ pub(super) enum Command {
         tolerated_failure_count: Option<u64>,
         #[arg(long, value_name = "PERCENT")]
         tolerated_failure_percentage: Option<f64>,
+    },
+    /// Run again what did not succeed in a map run whose execution has ended.
+    Redrive {
+        map_run: MapRunId,
+        #[command(flatten)]
+        selection: Selection,
+        /// The same token redrives once.
+        #[arg(long, value_name = "TOKEN")]
+        client_token: Option<String>,
     },
     /// What failed: children with item and input, or groups of those that failed alike.
     Failures {
@@ -92,6 +126,14 @@ impl Command {
                 });
                 let answer = client.post(&format!("map-runs/{map_run}/update"), &update)?;
                 Ok(client.show(&answer, show))
+            }
+            Command::Redrive { map_run, selection, client_token } => {
+                let mut body = selection.body();
+                body["clientToken"] = json!(client_token);
+                let answer = client.post(&format!("map-runs/{map_run}/redrive"), &body)?;
+                Ok(client.show(&answer, |answer| {
+                    format!("{map_run}: {} children run again\n", cell(answer, "/children"))
+                }))
             }
             Command::Failures { map_run, group: true, .. } => {
                 let answer = client.get(&format!("map-runs/{map_run}/failure-groups"), &[])?;

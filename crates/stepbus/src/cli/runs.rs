@@ -7,6 +7,7 @@ use serde_json::Value;
 use stepbus_model::RunId;
 
 use super::client::{Client, cell, listing};
+use super::map_runs::Selection;
 use crate::output;
 
 #[derive(Debug, Subcommand)]
@@ -24,6 +25,13 @@ pub(super) enum Command {
     },
     /// Show a run with its totals, a line a subscription.
     Show { run: RunId },
+    /// Run again only what failed: executions from the state that failed, of map runs the children
+    /// that did not succeed. The others never run again.
+    RerunFailed {
+        run: RunId,
+        #[command(flatten)]
+        selection: Selection,
+    },
 }
 
 impl Command {
@@ -37,6 +45,15 @@ impl Command {
                 ];
                 let answer = client.get("runs", &query)?;
                 Ok(client.show(&answer, list))
+            }
+            Command::RerunFailed { run, selection } => {
+                let path = format!("runs/{run}/rerun-failed");
+                let answer = client.post(&path, &selection.body())?;
+                Ok(client.show(&answer, |answer| {
+                    listing(answer, "nothing", &["runs again", "children"], |row| {
+                        vec![cell(row, "/subject"), cell(row, "/children")]
+                    })
+                }))
             }
             Command::Show { run } => {
                 let answer = client.get(&format!("runs/{run}"), &[])?;

@@ -33,13 +33,22 @@ pub(crate) fn stdout(output: &Output) -> String {
 }
 
 /// Looks until there is an answer.
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait(what, DEADLINE, look)
+}
+
+/// Looks until there is an answer to something that takes many minutes.
+pub(crate) fn wait_long<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait(what, DEADLINE * 20, look)
+}
+
+fn wait<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
+        assert!(began.elapsed() < patience, "waited in vain for {what}");
         std::thread::sleep(LOOK);
     }
 }

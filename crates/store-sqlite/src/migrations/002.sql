@@ -92,6 +92,8 @@ ALTER TABLE map_runs ADD COLUMN tolerated_failure_count INTEGER;
 ALTER TABLE map_runs ADD COLUMN tolerated_failure_percentage REAL;
 ALTER TABLE map_runs ADD COLUMN redrives INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE map_runs ADD COLUMN redriven INTEGER;
+ALTER TABLE map_runs ADD COLUMN only_marked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE map_runs ADD COLUMN definition INTEGER;
 UPDATE map_runs SET
     max_concurrency = ifnull(json_extract(CAST(spec AS TEXT), '$.max_concurrency'), 0),
     tolerated_failure_count = json_extract(CAST(spec AS TEXT), '$.tolerated_failure_count'),

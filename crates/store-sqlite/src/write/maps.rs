@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, Statement, params, params_from_iter};
 use stepbus_model::MapRunId;
-use stepbus_store::{MapCounts, MapPageRow, MapRunEnd, MapRunRow, MapSettings, StoreError};
+use stepbus_store::{
+    MapCounts, MapPageRow, MapRunEnd, MapRunRedrive, MapRunRow, MapSettings, StoreError,
+};
 
 use super::{Written, hit, insert_unique, int};
 
@@ -11,6 +13,7 @@ pub(super) struct Maps<'c> {
     insert_map_run: Statement<'c>,
     insert_counts: Statement<'c>,
     insert_page: Statement<'c>,
+    redrive: Statement<'c>,
     update: Statement<'c>,
     pin_source: Statement<'c>,
     end_map_run: Statement<'c>,
@@ -22,8 +25,8 @@ impl<'c> Maps<'c> {
             insert_map_run: conn.prepare(
                 "INSERT INTO map_runs (id, run, execution, visit, status, started, ended, error,
                  error_cause, spec, source_version, max_concurrency, tolerated_failure_count,
-                 tolerated_failure_percentage, redrives, redriven) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
-                 ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 tolerated_failure_percentage, redrives, redriven, only_marked, definition) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
+                 ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?,
             insert_counts: conn.prepare(
                 "INSERT INTO map_counts (map_run, total, running, succeeded, failed, timed_out, aborted,
@@ -36,6 +39,11 @@ impl<'c> Maps<'c> {
             insert_page: conn.prepare(
                 "INSERT INTO map_pages (map_run, page, first_index, count, next_token, items,
                  item_count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?,
+            redrive: conn.prepare(
+                "UPDATE map_runs SET status = 1, ended = NULL, error = NULL, error_cause = NULL,
+                 visit = ?2, redrives = redrives + 1, redriven = ?3, only_marked = ?4,
+                 definition = ?5 WHERE id = ?1 AND status > 1",
             )?,
             update: conn.prepare(
                 "UPDATE map_runs SET max_concurrency = ?2, tolerated_failure_count = ?3,
@@ -67,7 +75,9 @@ impl<'c> Maps<'c> {
             row.settings.tolerated_failure_count.map(int),
             row.settings.tolerated_failure_percentage,
             row.redrives,
-            row.redriven.map(|at| at.0)
+            row.redriven.map(|at| at.0),
+            row.only_marked,
+            row.definition.map(int)
         ])?;
         self.insert_counts.execute(params_from_iter(counts(row.id, &row.counts)))?;
         Ok(())
@@ -88,6 +98,17 @@ impl<'c> Maps<'c> {
             key: row.map_run.to_string(),
             value: format!("page {}", row.page),
         })
+    }
+
+    pub(super) fn redrive(&mut self, redrive: &MapRunRedrive) -> Written {
+        let values = params![
+            int(redrive.id.0),
+            int(redrive.visit),
+            redrive.at.0,
+            redrive.only_marked,
+            redrive.definition.map(int)
+        ];
+        hit(&mut self.redrive, values, format_args!("the ended {}", redrive.id))
     }
 
     pub(super) fn update(&mut self, id: MapRunId, settings: &MapSettings) -> Written {

@@ -15,6 +15,10 @@ pub(super) struct Work<'c> {
     wake: Statement<'c>,
     set_recoveries: Statement<'c>,
     end_execution: Statement<'c>,
+    await_redrive: Statement<'c>,
+    redrive: Statement<'c>,
+    restart: Statement<'c>,
+    delete_journal: Statement<'c>,
     insert_journal: Statement<'c>,
     put_snapshot: Statement<'c>,
     delete_snapshot: Statement<'c>,
@@ -46,6 +50,21 @@ impl<'c> Work<'c> {
                 "UPDATE executions SET status = ?2, ended = ?3, idle = 0, wake = NULL, error = ?4,
                  error_cause = ?5, output = ?6 WHERE id = ?1 AND status = 1",
             )?,
+            await_redrive: conn.prepare(
+                "UPDATE executions SET awaits_redrive = 1
+                 WHERE id = ?1 AND status > 2 AND map_run IS NOT NULL AND NOT awaits_redrive",
+            )?,
+            redrive: conn.prepare(
+                "UPDATE executions SET status = 1, ended = NULL, error = NULL, error_cause = NULL,
+                 output = NULL, recoveries = 0, awaits_redrive = 0, redrives = redrives + 1,
+                 redriven = ?2 WHERE id = ?1 AND status > 2",
+            )?,
+            restart: conn.prepare(
+                "UPDATE executions SET definition = ?2, status = ?3, started = ?4, ended = ?5,
+                 error = ?6, error_cause = ?7, output = ?8, recoveries = 0, awaits_redrive = 0,
+                 redrives = ?9, redriven = ?10, semantics = ?11 WHERE id = ?1 AND status > 2",
+            )?,
+            delete_journal: conn.prepare("DELETE FROM journal WHERE execution = ?1")?,
             insert_journal: conn.prepare(
                 "INSERT INTO journal (execution, first, count, entries) VALUES (?1, ?2, ?3, ?4)",
             )?,
@@ -107,6 +126,35 @@ impl<'c> Work<'c> {
     pub(super) fn set_recoveries(&mut self, id: ExecutionId, recoveries: u32) -> Written {
         let values = params![int(id.0), recoveries];
         hit(&mut self.set_recoveries, values, format_args!("the running {id}"))
+    }
+
+    pub(super) fn await_redrive(&mut self, id: ExecutionId) -> Written {
+        hit(&mut self.await_redrive, params![int(id.0)], format_args!("the unsuccessful {id}"))
+    }
+
+    pub(super) fn redrive(&mut self, id: ExecutionId, at: Timestamp) -> Written {
+        let values = params![int(id.0), at.0];
+        hit(&mut self.redrive, values, format_args!("the unsuccessful {id}"))
+    }
+
+    pub(super) fn restart(&mut self, row: &ExecutionRow) -> Written {
+        let values = params![
+            int(row.id.0),
+            int(row.definition),
+            row.status.code(),
+            row.started.0,
+            row.ended.map(|at| at.0),
+            row.error,
+            row.error_cause,
+            row.output.as_deref(),
+            row.redrives,
+            row.redriven.map(|at| at.0),
+            row.semantics
+        ];
+        hit(&mut self.restart, values, format_args!("the unsuccessful {}", row.id))?;
+        self.delete_snapshot.execute([int(row.id.0)])?;
+        self.delete_journal.execute([int(row.id.0)])?;
+        Ok(())
     }
 
     pub(super) fn end_execution(&mut self, id: ExecutionId, end: &ExecutionEnd) -> Written {

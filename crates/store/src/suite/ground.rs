@@ -161,6 +161,8 @@ impl Ground {
             settings: MapSettings::default(),
             redrives: 0,
             redriven: None,
+            only_marked: false,
+            definition: None,
             spec: Bytes::from_static(b"{}"),
             source_version: None,
             error: None,

@@ -6,8 +6,8 @@ use stepbus_model::{ExecutionId, MapRunId};
 use super::Driver;
 use super::ground::{Ground, WORKFLOW, after, at, ended};
 use crate::{
-    Batch, ExecutionRow, ExecutionStatus, MapCounts, MapPageRow, MapRunEnd, MapRunRow,
-    MapRunStatus, MapSettings, StoreError, WorkflowTotals,
+    Batch, ExecutionRow, ExecutionStatus, JournalRow, MapCounts, MapPageRow, MapRunEnd,
+    MapRunRedrive, MapRunRow, MapRunStatus, MapSettings, StoreError, WorkflowTotals,
 };
 
 fn page(map_run: &MapRunRow, page: u64, first_index: u64, count: u32) -> MapPageRow {
@@ -187,4 +187,112 @@ pub async fn a_running_map_run_takes_other_settings(driver: &impl Driver) {
     batch.end_map_run(end);
     assert!(matches!(ground.refused(batch).await, StoreError::Gone(_)));
     assert_eq!(store.map_run(map_run.id).await.unwrap().unwrap().settings, settings);
+}
+
+/// A map run that failed, with its execution and three children.
+async fn failed_map(ground: &Ground) -> (ExecutionRow, MapRunRow, [ExecutionRow; 3]) {
+    let (parent, map_run) = map_of_five(ground).await;
+    let children = [0, 1, 2].map(|index| ExecutionRow {
+        status: ExecutionStatus::Failed,
+        ended: Some(at(6)),
+        error: Some("E".into()),
+        ..ground.child(&map_run, index)
+    });
+    let mut batch = Batch::new();
+    for child in &children {
+        batch.start_execution(child.clone());
+    }
+    batch.append_journal(JournalRow {
+        execution: children[1].id,
+        first: 0,
+        count: 1,
+        entries: Bytes::from_static(b"[]"),
+    });
+    batch.end_map_run(MapRunEnd {
+        id: map_run.id,
+        status: MapRunStatus::Failed,
+        at: at(7),
+        error: None,
+        error_cause: None,
+    });
+    let failure = ended(ExecutionStatus::Failed, 8);
+    batch.end_execution(&parent, failure.clone());
+    ground.commit(batch).await;
+    (after(&parent, &failure), map_run, children)
+}
+
+pub async fn children_await_a_redrive(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let (_, map_run, children) = failed_map(&ground).await;
+    let mut batch = Batch::new();
+    for child in &children {
+        batch.await_redrive(child);
+    }
+    ground.commit(batch).await;
+    let counts = store.map_run(map_run.id).await.unwrap().unwrap().counts;
+    assert_eq!((counts.items.failed, counts.items.pending_redrive), (0, 3));
+    assert_eq!((counts.items.pending(), counts.executions.pending_redrive), (2, 3));
+    ground.sound().await;
+    let mut twice = Batch::new();
+    twice.await_redrive(&children[0]);
+    assert!(matches!(ground.refused(twice).await, StoreError::Gone(_)));
+}
+
+pub async fn what_failed_runs_again(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let (parent, map_run, children) = failed_map(&ground).await;
+    let mut batch = Batch::new();
+    for child in &children {
+        batch.await_redrive(child);
+    }
+    ground.commit(batch).await;
+    let awaiting = children.clone().map(|row| ExecutionRow { awaits_redrive: true, ..row });
+    let (anew, again) = (Some(at(20)), 1);
+    let restarted = ExecutionRow {
+        status: ExecutionStatus::Succeeded,
+        started: at(20),
+        ended: Some(at(21)),
+        error: None,
+        redrives: again,
+        redriven: anew,
+        ..children[1].clone()
+    };
+    let redrive = MapRunRedrive {
+        id: map_run.id,
+        visit: 9,
+        at: at(20),
+        only_marked: true,
+        definition: Some(5),
+    };
+    let mut batch = Batch::new();
+    batch.redrive_execution(&parent, at(20));
+    batch.redrive_map_run(redrive.clone(), ground.run);
+    batch.redrive_execution(&awaiting[0], at(20));
+    batch.restart_execution(&awaiting[1], restarted.clone());
+    ground.commit(batch).await;
+    let row = store.map_run(map_run.id).await.unwrap().unwrap();
+    assert_eq!((row.status, row.visit, row.redrives), (MapRunStatus::Running, 9, 1));
+    assert_eq!((row.redriven, row.only_marked, row.definition), (anew, true, Some(5)));
+    let counts = row.counts.items;
+    assert_eq!((counts.running, counts.succeeded, counts.pending_redrive), (1, 1, 1));
+    let runs = ExecutionRow {
+        status: ExecutionStatus::Running,
+        ended: None,
+        error: None,
+        redrives: again,
+        redriven: anew,
+        ..children[0].clone()
+    };
+    assert_eq!(store.execution(children[0].id).await.unwrap(), Some(runs));
+    assert_eq!(store.execution(children[1].id).await.unwrap(), Some(restarted));
+    assert_eq!(store.journal(children[1].id, 0).await.unwrap(), []);
+    let totals = WorkflowTotals { started: 1, ..WorkflowTotals::default() };
+    assert_eq!(store.workflow_totals().await.unwrap(), [(WORKFLOW, totals)]);
+    assert_eq!(store.run(ground.run).await.unwrap().unwrap().open, 2);
+    ground.sound().await;
+    let mut batch = Batch::new();
+    batch.redrive_map_run(redrive, ground.run);
+    assert!(matches!(ground.refused(batch).await, StoreError::Gone(_)));
 }

@@ -67,6 +67,8 @@ macro_rules! conformance {
             map_runs_count_their_items
             map_children_are_found_by_index
             a_batch_counts_as_its_items
+            children_await_a_redrive
+            what_failed_runs_again
             a_running_map_run_takes_other_settings
             the_log_is_read_up_to_the_horizon
             matches_stand_behind_a_cursor

@@ -437,6 +437,8 @@ impl Script {
             settings: MapSettings::default(),
             redrives: 0,
             redriven: None,
+            only_marked: false,
+            definition: None,
             spec: Bytes::from_static(b"{}"),
             source_version: None,
             error: None,

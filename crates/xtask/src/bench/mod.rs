@@ -1,6 +1,7 @@
 //! `cargo xtask bench …`: how fast, measured beside what could be had at best.
 
 mod asl;
+mod map;
 mod matching;
 mod process;
 mod publish;
@@ -17,6 +18,8 @@ use anyhow::Result;
 pub(crate) enum Bench {
     /// Transitions a second of the interpreter, a product beside its expressions, waking.
     Asl(asl::Arguments),
+    /// A distributed map over up to a million items; one call a child beside a bare loop.
+    Map(map::Arguments),
     /// Events matched a second, beside the quamina crate; ten rules beside ten thousand.
     Match(matching::Arguments),
     /// Events published, matched and enqueued a second, durably.
@@ -32,6 +35,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Asl(arguments) => asl::run(arguments),
+        Bench::Map(arguments) => map::run(arguments),
         Bench::Match(arguments) => matching::run(arguments),
         Bench::Publish(arguments) => publish::run(arguments),
         Bench::Stall(arguments) => stall::run(arguments),

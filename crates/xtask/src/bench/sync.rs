@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(20);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let binary = build()?;
+    let binary = build("release")?;
     let folder = tempfile::tempdir()?;
     let recording = folder.path().join("requests.jsonl");
     let queues = {
@@ -132,15 +132,16 @@ fn engine(binary: &Path, data: &Path, sandbox: &Sandbox, products: usize) -> Res
     Ok(Side { seconds, client, sandbox_cpu })
 }
 
-fn build() -> Result<PathBuf> {
-    let status =
-        Command::new("cargo").args(["build", "--release", "--package", "stepbus"]).status()?;
+/// Builds the binary by a profile of Cargo.toml.
+pub(super) fn build(profile: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    let status = cargo.args(["build", "--profile", profile, "--package", "stepbus"]).status()?;
     if !status.success() {
         bail!("the binary does not build");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| super::root().join("target"), PathBuf::from);
-    Ok(target.join("release/stepbus"))
+    Ok(target.join(profile).join("stepbus"))
 }
 
 fn read(recording: &Path) -> Result<Vec<Recorded>> {

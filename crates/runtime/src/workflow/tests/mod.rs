@@ -6,6 +6,7 @@ mod memory;
 mod nested;
 mod pages;
 mod readers;
+mod redrive;
 mod waits;
 mod world;
 mod writers;

@@ -18,6 +18,7 @@ fn spec(batcher: Option<(u64, u64)>, most: u64) -> MapRunSpec {
         state_path: "/States/Each".into(),
         state_name: "Each".into(),
         map_run_arn: String::new(),
+        redrives: 0,
         label: "each".into(),
         source: MapSource::Reader(ItemReader {
             resource: "test".into(),

@@ -1,0 +1,391 @@
+//! Back from failure: executions go on from the state that failed, map runs with the children that
+//! did not succeed.
+//!
+//! Children are marked first, some in each commit; the last commit has the map run run again. What
+//! was marked when the process ended in between is taken up by the next redrive.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::Value;
+use stepbus_asl::{Execution, Input, MapRunSpec};
+use stepbus_expr::{Env, Scope, Template};
+use stepbus_model::{ExecutionId, MapRunId, RunId, Timestamp, crash};
+use stepbus_store::{
+    AuditRow, Batch, ClaimRow, ExecutionFilter, ExecutionKind, ExecutionRow, ExecutionStatus,
+    JournalRow, MapRunRedrive, MapRunRow, MapRunStatus, StoreError,
+};
+
+use super::{journal, later};
+use crate::engine::Engine;
+use crate::maps::spec_of;
+
+/// Which of the children that did not succeed run again. All when nothing is said.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RerunSelection {
+    /// Only those that failed with this error.
+    pub error: Option<String>,
+    /// JSONata over the item, `$states.input`; only those for which it is true.
+    pub item_filter: Option<String>,
+    /// They begin anew by the workflow's current definition.
+    #[serde(default)]
+    pub current_definition: bool,
+}
+
+impl RerunSelection {
+    fn is_everything(&self) -> bool {
+        self.error.is_none() && self.item_filter.is_none()
+    }
+}
+
+/// What was redriven.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Redriven {
+    pub redrive_date: Timestamp,
+    /// Children that are to run again; those that never began are not among them.
+    pub children: u64,
+}
+
+/// Why nothing was redriven.
+#[derive(Debug, thiserror::Error)]
+pub enum RedriveError {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("ExecutionNotRedrivable: {0}")]
+    NotRedrivable(String),
+    #[error("ValidationException: {0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Whether RedriveExecution would take the execution, and if not, why.
+pub(crate) fn obstacle(engine: &Engine, row: &ExecutionRow) -> Option<String> {
+    let limits = &engine.limits;
+    let ended = row.ended.unwrap_or(row.started);
+    let age = engine.clock.now().since(ended);
+    if row.item.is_some() {
+        Some("it is the child of a map run, which is redriven as a whole".to_owned())
+    } else if row.kind == ExecutionKind::Express {
+        Some("an EXPRESS execution cannot be redriven".to_owned())
+    } else if matches!(row.status, ExecutionStatus::Running | ExecutionStatus::Succeeded) {
+        Some(format!("its status is {}", row.status.name()))
+    } else if age > Duration::from_secs(limits.redrive_days * 86_400) {
+        Some(format!("it ended more than {} days ago (limit redrive_days)", limits.redrive_days))
+    } else if row.redrives >= limits.redrives {
+        Some(format!("it was redriven {} times (limit redrives)", row.redrives))
+    } else {
+        None
+    }
+}
+
+/// Commits that what ended without success runs again, with what is in `batch`.
+pub(super) async fn reopen(
+    engine: &Engine,
+    row: ExecutionRow,
+    at: Timestamp,
+    mut batch: Batch,
+) -> Result<ExecutionRow, StoreError> {
+    let program = engine.program_of(&row).await?;
+    let rows = engine.store.journal(row.id, 0).await?;
+    let first = rows.last().map_or(0, |last| last.first + u64::from(last.count));
+    let mut entries = journal::decode(&rows, 0)?.into_iter();
+    let Some((began, Input::Started(start))) = entries.next() else {
+        return Err(StoreError::Failed(format!("{}: its journal has no start", row.id)));
+    };
+    let (mut execution, _) = Execution::begin(&program, began, *start);
+    for (at, input) in entries {
+        execution.apply(&program, at, input);
+    }
+    let at = later(at, execution.latest());
+    batch.redrive_execution(&row, at);
+    // A child that its map run aborted has no entry of that: it simply goes on.
+    if execution.outcome().is_some() {
+        let entries = journal::encode(&[(at, Input::Redriven)]);
+        batch.append_journal(JournalRow { execution: row.id, first, count: 1, entries });
+    }
+    crash::point("redrive.before_commit");
+    engine.store.commit(batch).await?;
+    crash::point("redrive.after_commit");
+    let gone = || StoreError::Gone(row.id.to_string());
+    engine.store.execution(row.id).await?.ok_or_else(gone)
+}
+
+/// The map run that a redriven state goes on with, running again with all its children that did
+/// not succeed; none when the state had none.
+pub(super) async fn map_run_of(
+    engine: &Engine,
+    parent: &ExecutionRow,
+    spec: &MapRunSpec,
+) -> Result<Option<MapRunId>, StoreError> {
+    if spec.redrives == 0 {
+        return Ok(None);
+    }
+    for row in engine.store.map_runs_of_run(parent.run).await? {
+        if row.execution != parent.id || spec_of(&row)?.map_run_arn != spec.map_run_arn {
+            continue;
+        }
+        mark(engine, &row, None, &RerunSelection::default()).await?;
+        let mut batch = Batch::new();
+        let redrive = MapRunRedrive {
+            id: row.id,
+            visit: spec.visit.0,
+            at: engine.clock.now(),
+            only_marked: false,
+            definition: None,
+        };
+        batch.redrive_map_run(redrive, row.run);
+        engine.store.commit(batch).await?;
+        return Ok(Some(row.id));
+    }
+    Ok(None)
+}
+
+/// Marks the children that are selected, and says how many await a redrive now.
+async fn mark(
+    engine: &Engine,
+    map_run: &MapRunRow,
+    filter: Option<&Template>,
+    selection: &RerunSelection,
+) -> Result<u64, StoreError> {
+    let (mut after, mut marked) = (ExecutionId(0), 0);
+    loop {
+        let page = engine.limits.page_rows;
+        let rows = engine.store.unsuccessful_children(map_run.id, after, page).await?;
+        let Some(last) = rows.last() else { return Ok(marked) };
+        after = last.id;
+        let mut batch = Batch::new();
+        for row in rows {
+            let error = selection.error.as_deref();
+            let named = error.is_none_or(|error| row.error.as_deref() == Some(error));
+            if row.awaits_redrive {
+                marked += 1;
+            } else if named && passes(engine, &row, filter).await? {
+                marked += 1;
+                batch.await_redrive(&row);
+            }
+        }
+        if !batch.is_empty() {
+            crash::point("redrive.before_commit");
+            engine.store.commit(batch).await?;
+        }
+    }
+}
+
+/// Whether the filter is true of the child's item.
+async fn passes(
+    engine: &Engine,
+    row: &ExecutionRow,
+    filter: Option<&Template>,
+) -> Result<bool, StoreError> {
+    let Some(filter) = filter else { return Ok(true) };
+    let entries = journal::decode(&engine.store.journal(row.id, 0).await?, 0)?;
+    let Some((at, Input::Started(start))) = entries.into_iter().next() else { return Ok(false) };
+    let item = start.map_item.map_or_else(|| start.input.clone(), |item| item.value);
+    let mut scope = Scope::new(Env { now: at, seed: start.seed });
+    scope.bind_member("states", "input", &item);
+    // An item for which the filter cannot be evaluated is not one it is true of.
+    Ok(matches!(filter.eval(&scope), Ok(Some(Value::Bool(true)))))
+}
+
+impl Engine {
+    /// Runs an execution again from the state that failed, as RedriveExecution does. The same
+    /// client token redrives once.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be redriven, or the store fails.
+    pub async fn redrive_execution(
+        self: &Arc<Self>,
+        id: ExecutionId,
+        client_token: Option<&str>,
+    ) -> Result<Redriven, RedriveError> {
+        let row = self.store.execution(id).await?;
+        let row =
+            row.ok_or_else(|| RedriveError::NotFound(format!("ExecutionDoesNotExist: {id}")))?;
+        if let Some(done) = self.redriven_before(&id.to_string(), client_token).await? {
+            return Ok(done);
+        }
+        if let Some(why) = obstacle(self, &row) {
+            return Err(RedriveError::NotRedrivable(format!("{id}: {why}")));
+        }
+        let mut batch = Batch::acceptance();
+        let at = self.clock.now();
+        self.claim_redrive(&mut batch, &id.to_string(), client_token, at);
+        self.note_redrive(&mut batch, "RedriveExecution", &id.to_string(), String::new());
+        let row = reopen(self, row, at, batch).await?;
+        self.executions.load(self, id);
+        Ok(Redriven { redrive_date: row.redriven.unwrap_or(at), children: 0 })
+    }
+
+    /// Runs the children of a map run that did not succeed again, without its execution, which has
+    /// ended; with no selection also those that never began.
+    ///
+    /// # Errors
+    /// When it is not there, has not ended, nothing of it can run again, or the store fails.
+    pub async fn redrive_map_run(
+        self: &Arc<Self>,
+        id: MapRunId,
+        selection: &RerunSelection,
+        client_token: Option<&str>,
+    ) -> Result<Redriven, RedriveError> {
+        if let Some(done) = self.redriven_before(&id.to_string(), client_token).await? {
+            return Ok(done);
+        }
+        let filter = filter_of(selection)?;
+        let _one_at_a_time = self.executions.sweeping.lock().await;
+        let row = self.store.map_run(id).await?;
+        let row = row.ok_or_else(|| RedriveError::NotFound(format!("ResourceNotFound: {id}")))?;
+        let parent = self.store.execution(row.execution).await?;
+        let waits = parent.as_ref().is_some_and(|row| row.status == ExecutionStatus::Running);
+        if row.status == MapRunStatus::Running || waits {
+            let why = format!("{id}: it or its execution is RUNNING");
+            return Err(RedriveError::NotRedrivable(why));
+        }
+        let definition = match selection.current_definition {
+            true => Some(self.current_definition(&row, parent.as_ref())?),
+            false => None,
+        };
+        let children = mark(self, &row, filter.as_ref(), selection).await?;
+        let never_began = selection.is_everything() && row.counts.items.pending() > 0;
+        if children == 0 && !never_began {
+            return Err(RedriveError::NotRedrivable(format!(
+                "{id}: nothing of it is to run again"
+            )));
+        }
+        let at = self.clock.now();
+        let mut batch = Batch::acceptance();
+        self.claim_redrive(&mut batch, &id.to_string(), client_token, at);
+        let what = format!("{children} children");
+        self.note_redrive(&mut batch, "RedriveMapRun", &id.to_string(), what);
+        let only_marked = !selection.is_everything();
+        let redrive = MapRunRedrive { id, visit: row.visit, at, only_marked, definition };
+        batch.redrive_map_run(redrive, row.run);
+        crash::point("redrive.before_commit");
+        self.store.commit(batch).await?;
+        crash::point("redrive.after_commit");
+        self.executions.launch_map_run(self, id);
+        Ok(Redriven { redrive_date: at, children })
+    }
+
+    /// Runs again what failed in a run: with no selection its executions that can be redriven, and
+    /// of its map runs the children that did not succeed.
+    ///
+    /// # Errors
+    /// When the run is not there, nothing of it can run again, or the store fails.
+    pub async fn rerun_failed(
+        self: &Arc<Self>,
+        run: RunId,
+        selection: &RerunSelection,
+    ) -> Result<Vec<(String, Redriven)>, RedriveError> {
+        if self.store.run(run).await?.is_none() {
+            return Err(RedriveError::NotFound(format!("ResourceNotFound: {run}")));
+        }
+        filter_of(selection)?;
+        let mut done = Vec::new();
+        if selection.is_everything() && !selection.current_definition {
+            self.redrive_executions(run, &mut done).await?;
+        }
+        for row in self.store.map_runs_of_run(run).await? {
+            match self.redrive_map_run(row.id, selection, None).await {
+                Ok(redriven) => done.push((row.id.to_string(), redriven)),
+                Err(RedriveError::NotRedrivable(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if done.is_empty() {
+            return Err(RedriveError::NotRedrivable(format!(
+                "{run}: nothing of it is to run again"
+            )));
+        }
+        Ok(done)
+    }
+
+    async fn redrive_executions(
+        self: &Arc<Self>,
+        run: RunId,
+        done: &mut Vec<(String, Redriven)>,
+    ) -> Result<(), RedriveError> {
+        let filter = ExecutionFilter { run: Some(run), ..ExecutionFilter::default() };
+        let mut before = None;
+        loop {
+            let rows = self.store.executions(filter, before, self.limits.page_rows).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            before = Some(last.id);
+            for row in rows.iter().filter(|row| obstacle(self, row).is_none()) {
+                done.push((row.id.to_string(), self.redrive_execution(row.id, None).await?));
+            }
+        }
+    }
+
+    /// The current definition of the map run's workflow, if its Map state is still there.
+    fn current_definition(
+        &self,
+        map_run: &MapRunRow,
+        parent: Option<&ExecutionRow>,
+    ) -> Result<u64, RedriveError> {
+        let catalogue = self.catalogue();
+        let id = parent.filter(|row| row.item.is_none()).map(|row| row.workflow);
+        let found = catalogue.workflows.values().find(|workflow| Some(workflow.id) == id);
+        let workflow = found.ok_or_else(|| {
+            RedriveError::NotRedrivable(format!("{}: its workflow is not declared", map_run.id))
+        })?;
+        let spec = spec_of(map_run)?;
+        if workflow.program.processor(&spec.state_path).is_none() {
+            let path = spec.state_path;
+            return Err(RedriveError::NotRedrivable(format!(
+                "{}: the current definition has no distributed Map at {path}",
+                map_run.id
+            )));
+        }
+        Ok(workflow.definition)
+    }
+
+    async fn redriven_before(
+        &self,
+        subject: &str,
+        token: Option<&str>,
+    ) -> Result<Option<Redriven>, StoreError> {
+        let Some(token) = token else { return Ok(None) };
+        let claim = self.store.claim(SCOPE, &format!("{subject}/{token}")).await?;
+        let claim = claim.filter(|claim| claim.expires > self.clock.now());
+        let at = claim.and_then(|claim| claim.value.parse().ok()).map(Timestamp);
+        Ok(at.map(|redrive_date| Redriven { redrive_date, children: 0 }))
+    }
+
+    fn claim_redrive(&self, batch: &mut Batch, subject: &str, token: Option<&str>, at: Timestamp) {
+        let Some(token) = token else { return };
+        let lasts = Duration::from_secs(self.limits.idempotency_seconds);
+        let claim = ClaimRow {
+            scope: SCOPE.to_owned(),
+            key: format!("{subject}/{token}"),
+            value: at.0.to_string(),
+            expires: at.plus(lasts),
+        };
+        batch.claim(claim, at);
+    }
+
+    fn note_redrive(&self, batch: &mut Batch, action: &str, subject: &str, detail: String) {
+        batch.audit(AuditRow {
+            at: self.clock.now(),
+            who: "operator".to_owned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            detail,
+        });
+    }
+}
+
+const SCOPE: &str = "redrive";
+
+fn filter_of(selection: &RerunSelection) -> Result<Option<Template>, RedriveError> {
+    let Some(text) = &selection.item_filter else { return Ok(None) };
+    let bare = text.trim().trim_start_matches("{%").trim_end_matches("%}").trim();
+    let template = Template::compile(&Value::from(format!("{{% {bare} %}}")));
+    template.map(Some).map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(|(_, error)| error.to_string()).collect();
+        RedriveError::Invalid(format!("the item filter '{bare}': {}", texts.join("; ")))
+    })
+}

@@ -1,12 +1,14 @@
 //! `cargo xtask bench …`: how fast, measured beside what could be had at best.
 
 mod asl;
+mod fair;
 mod map;
 mod matching;
 mod process;
 mod publish;
 mod repeat;
 mod stall;
+mod stage;
 mod store;
 mod sync;
 
@@ -18,6 +20,8 @@ use anyhow::Result;
 pub(crate) enum Bench {
     /// Transitions a second of the interpreter, a product beside its expressions, waking.
     Asl(asl::Arguments),
+    /// One product's change while a backfill of thousands is under way, beside an idle system.
+    Fair(fair::Arguments),
     /// A distributed map over up to a million items; one call a child beside a bare loop.
     Map(map::Arguments),
     /// Events matched a second, beside the quamina crate; ten rules beside ten thousand.
@@ -35,6 +39,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Asl(arguments) => asl::run(arguments),
+        Bench::Fair(arguments) => fair::run(arguments),
         Bench::Map(arguments) => map::run(arguments),
         Bench::Match(arguments) => matching::run(arguments),
         Bench::Publish(arguments) => publish::run(arguments),
@@ -42,6 +47,11 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Store(arguments) => store::run(arguments),
         Bench::Sync(arguments) => sync::run(arguments),
     }
+}
+
+/// The project of the main job.
+fn example() -> PathBuf {
+    root().join("examples/product-sync/stepbus.yaml")
 }
 
 /// The checkout this program was built from.

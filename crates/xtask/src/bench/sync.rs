@@ -1,17 +1,15 @@
 //! `cargo xtask bench sync`: the same requests by a bare loop and by Stepbus, in one run, against
 //! the same sandbox process.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
-use stepbus_sandbox::{Addresses, Recorded};
+use anyhow::{Result, bail};
+use stepbus_sandbox::Recorded;
 
 use super::process::Usage;
-use super::repeat;
+use super::stage::{Sandbox, Stepbus, build};
+use super::{example, repeat};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -23,7 +21,6 @@ pub(crate) struct Arguments {
     rounds: usize,
 }
 
-const SYNC_KEY: &str = "bench";
 /// Calls in flight to each system: what the example's connections and destinations allow.
 const CONCURRENCY: [(&str, usize); 4] = [("mdm", 64), ("crm", 32), ("erp", 32), ("shop", 32)];
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -36,7 +33,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let queues = {
         let sandbox = Sandbox::start(&binary, arguments.products, Some(&recording))?;
         let data = folder.path().join("recorded");
-        Stepbus::start(&binary, &data, &sandbox)?.sync(arguments.products)?;
+        let stepbus = Stepbus::start(&binary, &example(), &data, &sandbox)?;
+        sync(&stepbus, arguments.products)?;
         queues(&sandbox, read(&recording)?)
     };
     let requests: usize = queues.iter().map(Vec::len).sum();
@@ -119,10 +117,10 @@ fn queues(sandbox: &Sandbox, requests: Vec<Recorded>) -> [Vec<Recorded>; 4] {
 
 fn engine(binary: &Path, data: &Path, sandbox: &Sandbox, products: usize) -> Result<Side> {
     sandbox.control("reset", true)?;
-    let stepbus = Stepbus::start(binary, data, sandbox)?;
+    let stepbus = Stepbus::start(binary, &example(), data, sandbox)?;
     let before = sandbox.cpu_seconds()?;
     let used = stepbus.usage()?;
-    let seconds = stepbus.sync(products)?;
+    let seconds = sync(&stepbus, products)?;
     let client = stepbus.usage()?.since(&used);
     let sandbox_cpu = sandbox.cpu_seconds()? - before;
     let verification = sandbox.control("verify", false)?;
@@ -132,6 +130,7 @@ fn engine(binary: &Path, data: &Path, sandbox: &Sandbox, products: usize) -> Res
     Ok(Side { seconds, client, sandbox_cpu })
 }
 
+<<<<<<< HEAD
 /// Builds the binary by a profile of Cargo.toml.
 pub(super) fn build(profile: &str) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
@@ -144,147 +143,36 @@ pub(super) fn build(profile: &str) -> Result<PathBuf> {
     Ok(target.join(profile).join("stepbus"))
 }
 
+=======
+>>>>>>> c192b62 (Bench: one product's change during a backfill, beside an idle system)
 fn read(recording: &Path) -> Result<Vec<Recorded>> {
     let text = std::fs::read_to_string(recording)?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-struct Sandbox {
-    process: Child,
-    addresses: Addresses,
-}
-
-impl Sandbox {
-    fn start(binary: &Path, products: usize, record: Option<&Path>) -> Result<Sandbox> {
-        let mut command = Command::new(binary);
-        command.args(["sandbox", "--watch-stdin", "--token-seconds", "86400"]);
-        command.args(["--products", &products.to_string()]);
-        if let Some(path) = record {
-            command.arg("--record").arg(path);
-        }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        let stdout = process.stdout.take().context("no output")?;
-        BufReader::new(stdout).read_line(&mut line)?;
-        Ok(Sandbox { process, addresses: serde_json::from_str(&line)? })
-    }
-
-    fn control(&self, what: &str, post: bool) -> Result<Value> {
-        let url = format!("{}/{what}", self.addresses.control);
-        let mut response =
-            if post { ureq::post(&url).send("{}")? } else { ureq::get(&url).call()? };
-        Ok(response.body_mut().with_config().limit(u64::MAX).read_json()?)
-    }
-
-    fn cpu_seconds(&self) -> Result<f64> {
-        let stats = self.control("stats", false)?;
-        stats["cpu_seconds"].as_f64().context("the sandbox does not tell its CPU time")
-    }
-
-    fn host(&self, system: &str) -> String {
-        let url = match system {
-            "mdm" => &self.addresses.mdm,
-            "crm" => &self.addresses.crm,
-            "erp" => &self.addresses.erp,
-            _ => &self.addresses.shop,
-        };
-        let host = url.trim_start_matches("http://");
-        host.split('/').next().unwrap_or(host).to_owned()
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Stepbus {
-    process: Child,
-    public: String,
-    operators: String,
-}
-
-impl Stepbus {
-    fn start(binary: &Path, data: &Path, sandbox: &Sandbox) -> Result<Stepbus> {
-        let project = super::root().join("examples/product-sync/stepbus.yaml");
-        let mut process = Command::new(binary)
-            .args([
-                "serve",
-                "--operators",
-                "127.0.0.1:0",
-                "--public",
-                "127.0.0.1:0",
-                "--log",
-                "warn",
-            ])
-            .arg("--data")
-            .arg(data)
-            .arg(project)
-            .envs(sandbox.addresses.environment())
-            .env("SYNC_KEY", SYNC_KEY)
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut stderr = BufReader::new(process.stderr.take().context("no output")?);
-        loop {
-            let mut line = String::new();
-            if stderr.read_line(&mut line)? == 0 {
-                bail!("the server did not start");
+/// Seconds from the call to the moment at which nothing is open.
+fn sync(stepbus: &Stepbus, products: usize) -> Result<f64> {
+    let began = Instant::now();
+    let run = stepbus.start_sync()?;
+    loop {
+        let view = stepbus.get(&format!("/admin/runs/{run}"))?;
+        if view["status"] == "COMPLETED" {
+            let seconds = began.elapsed().as_secs_f64();
+            let delivered = view["subscriptions"].as_array().into_iter().flatten();
+            let sum: i64 = delivered
+                .filter(|line| {
+                    line["subscription"].as_str().is_some_and(|name| name.starts_with("load-"))
+                })
+                .filter_map(|line| line["delivered"].as_i64())
+                .sum();
+            if usize::try_from(sum)? != products * 3 {
+                bail!("{sum} deliveries instead of {}", products * 3);
             }
-            let Some((_, rest)) = line.split_once("endpoints on ") else {
-                eprint!("{line}");
-                continue;
-            };
-            let (public, rest) = rest.split_once(", operators on ").context("no operators")?;
-            let (operators, _) = rest.split_once(", data in ").context("no data")?;
-            return Ok(Stepbus {
-                process,
-                public: public.to_owned(),
-                operators: operators.to_owned(),
-            });
+            return Ok(seconds);
         }
-    }
-
-    fn usage(&self) -> Result<Usage> {
-        Usage::of(&self.process.id().to_string())
-    }
-
-    /// Seconds from the call to the moment at which nothing is open.
-    fn sync(&self, products: usize) -> Result<f64> {
-        let began = Instant::now();
-        let url = format!("{}/sync/products", self.public);
-        let mut response = ureq::post(&url).header("x-api-key", SYNC_KEY).send_empty()?;
-        let answer: Value = response.body_mut().read_json()?;
-        let run = answer["run"].as_str().context("no run")?.to_owned();
-        let url = format!("{}/admin/runs/{run}", self.operators);
-        loop {
-            let view: Value = ureq::get(&url).call()?.body_mut().read_json()?;
-            if view["status"] == "COMPLETED" {
-                let seconds = began.elapsed().as_secs_f64();
-                let delivered = view["subscriptions"].as_array().into_iter().flatten();
-                let sum: i64 = delivered
-                    .filter(|line| {
-                        line["subscription"].as_str().is_some_and(|name| name.starts_with("load-"))
-                    })
-                    .filter_map(|line| line["delivered"].as_i64())
-                    .sum();
-                if usize::try_from(sum)? != products * 3 {
-                    bail!("{sum} deliveries instead of {}", products * 3);
-                }
-                return Ok(seconds);
-            }
-            if began.elapsed() > DEADLINE {
-                bail!("the sync does not end: {view:#}");
-            }
-            std::thread::sleep(LOOK);
+        if began.elapsed() > DEADLINE {
+            bail!("the sync does not end: {view:#}");
         }
-    }
-}
-
-impl Drop for Stepbus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        std::thread::sleep(LOOK);
     }
 }

@@ -1,23 +1,22 @@
 //! The one way to change the records. Each method is a whole step of the system's life: it adds the
 //! change of rows and the change of the books that belongs to it, so neither can be forgotten.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 use stepbus_model::{
     DeliveryId, EventId, ExecutionId, MapRunId, MessageId, Outcome, ResourceId, RunId, Timestamp,
     Totals,
 };
 
+use crate::books::Books;
 use crate::horizon::Uncommitted;
 use crate::records::{
     AuditRow, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EditRow, EventRow, ExecutionEnd,
-    ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapCounts,
-    MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow, OperationRow, PauseRow,
-    Reception, ReplayRow, ReplayState, ResourceRow, RunRow, ScheduleRow, SnapshotRow, SyncChildRow,
-    SyncState, TaskRef, TaskTokenRow,
+    ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow, LedgerRow, MapPageRow,
+    MapRunRow, MapRunStatus, MapSettings, MessageRow, OperationRow, PauseRow, Reception, ReplayRow,
+    ReplayState, ResourceRow, RunRow, ScheduleRow, SnapshotRow, SyncChildRow, SyncState, TaskRef,
+    TaskTokenRow,
 };
 
 /// What happens to a batch when the disk is full.
@@ -28,86 +27,6 @@ pub enum Class {
     /// Held until there is room: it is the consequence of what was accepted.
     #[default]
     Work,
-}
-
-/// Executions of a workflow by how they stand, or a change of those counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct WorkflowTotals {
-    pub started: i64,
-    pub succeeded: i64,
-    pub failed: i64,
-    pub timed_out: i64,
-    pub aborted: i64,
-}
-
-impl WorkflowTotals {
-    #[must_use]
-    pub fn running(&self) -> i64 {
-        self.started - self.succeeded - self.failed - self.timed_out - self.aborted
-    }
-
-    fn column(&mut self, status: ExecutionStatus) -> &mut i64 {
-        match status {
-            ExecutionStatus::Running => &mut self.started,
-            ExecutionStatus::Succeeded => &mut self.succeeded,
-            ExecutionStatus::Failed => &mut self.failed,
-            ExecutionStatus::TimedOut => &mut self.timed_out,
-            ExecutionStatus::Aborted => &mut self.aborted,
-        }
-    }
-}
-
-/// The changes of the books that a batch's other changes amount to.
-#[derive(Debug, Clone, Default)]
-pub struct Books {
-    pub subscriptions: BTreeMap<(RunId, ResourceId), Totals>,
-    pub workflows: BTreeMap<ResourceId, WorkflowTotals>,
-    pub maps: BTreeMap<MapRunId, MapCounts>,
-    /// Change of what is behind a cursor, named by its subscription and first event.
-    pub cursors: BTreeMap<(ResourceId, EventId), i64>,
-    /// Change of what a run has open, and when it was last touched.
-    pub runs: BTreeMap<RunId, (i64, Timestamp)>,
-}
-
-impl Books {
-    /// Adds the changes of `other`, as when several batches become one commit.
-    pub fn merge(&mut self, other: &Books) {
-        for (&key, &totals) in &other.subscriptions {
-            *self.subscriptions.entry(key).or_default() += totals;
-        }
-        for (&id, delta) in &other.workflows {
-            let totals = self.workflows.entry(id).or_default();
-            totals.started += delta.started;
-            totals.succeeded += delta.succeeded;
-            totals.failed += delta.failed;
-            totals.timed_out += delta.timed_out;
-            totals.aborted += delta.aborted;
-        }
-        for (&id, delta) in &other.maps {
-            *self.maps.entry(id).or_default() += *delta;
-        }
-        for (&cursor, &delta) in &other.cursors {
-            *self.cursors.entry(cursor).or_default() += delta;
-        }
-        for (&id, &(open, at)) in &other.runs {
-            self.touch(id, open, at);
-        }
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.subscriptions.is_empty()
-            && self.workflows.is_empty()
-            && self.maps.is_empty()
-            && self.cursors.is_empty()
-            && self.runs.is_empty()
-    }
-
-    fn touch(&mut self, run: RunId, open: i64, at: Timestamp) {
-        let entry = self.runs.entry(run).or_insert((0, at));
-        entry.0 += open;
-        entry.1 = entry.1.max(at);
-    }
 }
 
 /// A delivery's failure that is not the end.

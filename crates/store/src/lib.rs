@@ -5,6 +5,7 @@
 //! are no change of their own: the batch derives them from the changes, so they cannot disagree.
 
 mod batch;
+mod books;
 mod error;
 mod horizon;
 mod query;
@@ -19,9 +20,8 @@ use stepbus_model::{
 };
 use uuid::Uuid;
 
-pub use batch::{
-    Batch, Books, Change, Class, Finish, MapRunEnd, MapRunRedrive, Receipt, Retry, WorkflowTotals,
-};
+pub use batch::{Batch, Change, Class, Finish, MapRunEnd, MapRunRedrive, Receipt, Retry};
+pub use books::{Books, WorkflowTotals};
 pub use error::{Problem, StoreError};
 pub use horizon::{Horizon, Uncommitted};
 pub use query::{

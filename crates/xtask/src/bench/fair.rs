@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const DEADLINE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let binary = build()?;
+    let binary = build("release")?;
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::start(&binary, arguments.products, None)?;
     let stepbus = Stepbus::start(&binary, &example(), &folder.path().join("data"), &sandbox)?;

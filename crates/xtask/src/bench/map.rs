@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.serve {
         return answer();
     }
-    let binary = super::sync::build(&arguments.profile)?;
+    let binary = super::stage::build(&arguments.profile)?;
     println!("children that do nothing, fsync on, concurrency {CONCURRENCY}");
     for kind in &arguments.kinds {
         let mut peaks = Vec::new();

@@ -7,8 +7,8 @@ mod matching;
 mod process;
 mod publish;
 mod repeat;
-mod stall;
 mod stage;
+mod stall;
 mod store;
 mod sync;
 

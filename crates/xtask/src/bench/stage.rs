@@ -13,15 +13,16 @@ use super::process::Usage;
 /// The key of the example's endpoint.
 pub(super) const SYNC_KEY: &str = "bench";
 
-pub(super) fn build() -> Result<PathBuf> {
-    let status =
-        Command::new("cargo").args(["build", "--release", "--package", "stepbus"]).status()?;
+/// Builds the binary by a profile of Cargo.toml.
+pub(super) fn build(profile: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    let status = cargo.args(["build", "--profile", profile, "--package", "stepbus"]).status()?;
     if !status.success() {
         bail!("the binary does not build");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| super::root().join("target"), PathBuf::from);
-    Ok(target.join("release/stepbus"))
+    Ok(target.join(profile).join("stepbus"))
 }
 
 pub(super) struct Sandbox {

@@ -130,21 +130,6 @@ fn engine(binary: &Path, data: &Path, sandbox: &Sandbox, products: usize) -> Res
     Ok(Side { seconds, client, sandbox_cpu })
 }
 
-<<<<<<< HEAD
-/// Builds the binary by a profile of Cargo.toml.
-pub(super) fn build(profile: &str) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    let status = cargo.args(["build", "--profile", profile, "--package", "stepbus"]).status()?;
-    if !status.success() {
-        bail!("the binary does not build");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| super::root().join("target"), PathBuf::from);
-    Ok(target.join(profile).join("stepbus"))
-}
-
-=======
->>>>>>> c192b62 (Bench: one product's change during a backfill, beside an idle system)
 fn read(recording: &Path) -> Result<Vec<Recorded>> {
     let text = std::fs::read_to_string(recording)?;
     text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()

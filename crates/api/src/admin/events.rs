@@ -1,13 +1,14 @@
 //! Events: published by hand, and read from the retained log.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use stepbus_model::{Event, EventId, Timestamp};
 use stepbus_pattern::Pattern;
-use stepbus_runtime::{EventView, LogQuery};
+use stepbus_runtime::{Entry, EntryError, EventView, LogQuery};
 use stepbus_store::Priority;
 
 use super::{Page, id};
@@ -73,12 +74,13 @@ pub(super) fn time(text: &str) -> Result<Timestamp, ApiError> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Put {
-    entries: Vec<Entry>,
+    /// Each is read by itself: what is wrong with one says nothing of the others.
+    entries: Vec<Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct Written {
     bus: String,
     source: String,
     #[serde(rename = "detail-type")]
@@ -99,30 +101,34 @@ struct Entry {
 /// Each entry has its result in its place: an id and a run, or why it was refused.
 pub(super) async fn put(
     State(face): State<Face>,
-    Json(put): Json<Put>,
+    put: Result<Json<Put>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Json(put) = put.map_err(|rejection| {
+        ApiError::new(rejection.status(), "ValidationException", rejection.body_text())
+    })?;
     let most = face.engine.limits().put_events_entries;
     if put.entries.is_empty() || put.entries.len() > most {
         let count = put.entries.len();
         return Err(ApiError::invalid(format!("{count} entries; allowed are 1 to {most}")));
     }
-    let mut entries = Vec::with_capacity(put.entries.len());
-    for (number, entry) in put.entries.into_iter().enumerate() {
-        if !entry.detail.get().trim_start().starts_with('{') {
-            let message = format!("entries[{number}].detail must be a JSON object");
-            return Err(ApiError::invalid(message));
+    let mut sound = Vec::with_capacity(put.entries.len());
+    let mut refused = Vec::with_capacity(put.entries.len());
+    for (number, text) in put.entries.iter().enumerate() {
+        match entry(number, text.get()) {
+            Ok(entry) => {
+                sound.push(entry);
+                refused.push(None);
+            }
+            Err(error) => refused.push(Some(error)),
         }
-        let event = Event {
-            source: entry.source,
-            detail_type: entry.detail_type,
-            detail: entry.detail,
-            resources: entry.resources,
-            time: None,
-        };
-        let Entry { bus, priority, dedup_id, force, .. } = entry;
-        entries.push(stepbus_runtime::Entry { bus, event, priority, dedup_id, force });
     }
-    let results = face.engine.publish("operator", entries).await?;
+    let published =
+        if sound.is_empty() { Vec::new() } else { face.engine.publish("operator", sound).await? };
+    let mut published = published.into_iter();
+    let results: Vec<_> = refused
+        .into_iter()
+        .filter_map(|error| error.map_or_else(|| published.next(), |error| Some(Err(error))))
+        .collect();
     let failed = results.iter().filter(|result| result.is_err()).count();
     let entries: Vec<Value> = results
         .into_iter()
@@ -134,4 +140,28 @@ pub(super) async fn put(
         })
         .collect();
     Ok(Json(json!({ "failed": failed, "entries": entries })))
+}
+
+/// The entry that a text holds, or why there is none.
+fn entry(number: usize, text: &str) -> Result<Entry, EntryError> {
+    let refused = |code, message| Err(EntryError { code, message });
+    // As deep as in the envelope: what passes here can be read back from there.
+    if let Err(error) = serde_json::from_str::<Value>(text) {
+        return refused("MalformedDetail", format!("entries[{number}] cannot be read: {error}"));
+    }
+    let written: Written = match serde_json::from_str(text) {
+        Ok(written) => written,
+        Err(error) => {
+            let message = format!("entries[{number}] is not valid: {error} of the entry");
+            return refused("InvalidArgument", message);
+        }
+    };
+    if !written.detail.get().trim_start().starts_with('{') {
+        let message = format!("entries[{number}].detail must be a JSON object");
+        return refused("MalformedDetail", message);
+    }
+    let Written { bus, source, detail_type, detail, resources, priority, dedup_id, force } =
+        written;
+    let event = Event { source, detail_type, detail, resources, time: None };
+    Ok(Entry { bus, event, priority, dedup_id, force })
 }

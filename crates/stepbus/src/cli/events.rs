@@ -1,4 +1,4 @@
-//! `stepbus events`: publish by hand, read the retained log.
+//! `stepbus events`: publish by hand, read the retained log, explain matches.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use stepbus_model::EventId;
 use stepbus_store::Priority;
 
 use super::client::{Client, cell, listing};
+use super::explain::Explain;
 use super::replays::moment;
 use crate::output;
 
@@ -58,6 +59,9 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
+    /// Say field by field why an event matches a pattern or does not; without a server where
+    /// both are given. Exit status 0: it matches, 1: it does not, 2: that cannot be said.
+    Explain(Explain),
 }
 
 impl Command {
@@ -83,6 +87,7 @@ impl Command {
                 let answer = client.get("events", &query)?;
                 Ok(client.show(&answer, list))
             }
+            Command::Explain(explain) => Ok(explain.run(client)),
         }
     }
 }

@@ -4,6 +4,7 @@ mod client;
 mod dead_letters;
 mod events;
 mod executions;
+mod explain;
 mod local;
 mod map_runs;
 mod operating;
@@ -72,7 +73,7 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = serve::DATA)]
         data: PathBuf,
     },
-    /// Publish events, read the retained log.
+    /// Publish events, read the retained log, explain why one matches a pattern or does not.
     #[command(subcommand)]
     Events(events::Command),
     /// Publish events of the log once more: start, list, show, cancel.

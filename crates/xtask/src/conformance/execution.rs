@@ -1,7 +1,7 @@
 //! Recorded executions: run on a clock that is moved by hand, with stand-ins for functions.
 
 pub(super) mod compare;
-mod items;
+pub(super) mod items;
 mod recording;
 mod world;
 
@@ -12,11 +12,16 @@ use stepbus_document::Document;
 use self::compare::Recorded;
 use self::world::World;
 
-/// Runs one case. `told` is a history of the same run, for a case that has none of its own.
+/// Runs one case. `told` is a history of the same run, for a case that has none of its own; `items`
+/// are those of the object that an ItemReader reads.
 ///
 /// # Errors
 /// What was expected beside what came out, where they differ.
-pub(crate) fn run_case(case: &Value, told: Option<&Value>) -> Result<(), String> {
+pub(crate) fn run_case(
+    case: &Value,
+    told: Option<&Value>,
+    items: Option<&[Value]>,
+) -> Result<(), String> {
     let kind = match case["type"].as_str() {
         Some("EXPRESS") => WorkflowType::Express,
         _ => WorkflowType::Standard,
@@ -32,7 +37,7 @@ pub(crate) fn run_case(case: &Value, told: Option<&Value>) -> Result<(), String>
     })?;
     let own = case["history"].as_array().filter(|events| !events.is_empty());
     let history = own.or_else(|| told?.as_array()).map_or(&[] as &[Value], Vec::as_slice);
-    let mut world = World::of(case, history);
+    let mut world = World::of(case, history, items);
     let waits = case["expect"]["status"] == "RUNNING";
     let ended = world.run(&program, case["input"].clone(), kind, waits);
     let events = stepbus_asl::history(&program, world.journal);

@@ -111,20 +111,39 @@ fn run_file(file: &Path, arguments: &Arguments) -> anyhow::Result<Count> {
     Ok(count)
 }
 
-/// Histories by the run they were recorded from: several cases may tell of one run.
-struct Siblings<'c>(HashMap<Run<'c>, &'c Value>);
+/// What cases tell of one another: several may be recorded from one run, or have read one object.
+struct Siblings<'c> {
+    /// Histories by their run.
+    told: HashMap<Run<'c>, &'c Value>,
+    /// The items of the object that the cases of one test read: as many as one of them tells.
+    items: HashMap<&'c str, Vec<Value>>,
+}
 
 /// The test that was recorded, what it ran and with what input.
 type Run<'c> = (&'c str, String, String);
 
 impl<'c> Siblings<'c> {
     fn of(cases: &'c [(usize, Value)]) -> Siblings<'c> {
-        let told = cases.iter().filter_map(|(_, case)| {
-            let history = case.get("history").filter(|events| events.is_array())?;
-            Some((run_of(case), history))
-        });
-        Siblings(told.collect())
+        let mut siblings = Siblings { told: HashMap::new(), items: HashMap::new() };
+        for (_, case) in cases {
+            if let Some(history) = case.get("history").filter(|events| events.is_array()) {
+                siblings.told.insert(run_of(case), history);
+            }
+            if let Some(items) = execution::items::told(case) {
+                let known = siblings.items.entry(test_of(case)).or_default();
+                if items.len() > known.len() {
+                    *known = items;
+                }
+            }
+        }
+        siblings
     }
+}
+
+/// The recorded test, without what it was run with.
+fn test_of(case: &Value) -> &str {
+    let id = case["id"].as_str().unwrap_or_default();
+    id.split(['[', '#']).next().unwrap_or(id)
 }
 
 fn run_of(case: &Value) -> Run<'_> {
@@ -136,7 +155,11 @@ fn run_of(case: &Value) -> Run<'_> {
 fn run_case(case: &Value, siblings: &Siblings<'_>) -> Outcome {
     match case["kind"].as_str().unwrap_or_default() {
         "match" | "compile" => patterns::run_case(case),
-        "execution" => execution::run_case(case, siblings.0.get(&run_of(case)).copied()),
+        "execution" => execution::run_case(
+            case,
+            siblings.told.get(&run_of(case)).copied(),
+            siblings.items.get(test_of(case)).map(Vec::as_slice),
+        ),
         "invalid_definition" => definition::run_invalid(case),
         "input_transform" => transforms::run_case(case),
         "jsonata" => jsonata::run_case(case),

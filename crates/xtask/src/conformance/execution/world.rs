@@ -32,6 +32,8 @@ enum Function {
 
 pub(super) struct World {
     recording: Recording,
+    /// The items of the object that a map reads.
+    items: Option<Vec<Value>>,
     now: Timestamp,
     timers: BTreeMap<Timer, Timestamp>,
     functions: BTreeMap<String, Function>,
@@ -41,7 +43,7 @@ pub(super) struct World {
 
 impl World {
     /// The world of a case, in which what `history` records is answered to the same calls.
-    pub(super) fn of(case: &Value, history: &[Value]) -> World {
+    pub(super) fn of(case: &Value, history: &[Value], items: Option<&[Value]>) -> World {
         let handlers = case["lambda_handlers"].as_array();
         let functions = handlers
             .into_iter()
@@ -57,6 +59,7 @@ impl World {
             now: recorded.unwrap_or(BEGIN),
             recording: Recording::of(history),
             history: history.to_vec(),
+            items: items.map(<[Value]>::to_vec),
             ..World::new()
         }
     }
@@ -64,6 +67,7 @@ impl World {
     fn new() -> World {
         World {
             recording: Recording::default(),
+            items: None,
             now: BEGIN,
             timers: BTreeMap::new(),
             functions: BTreeMap::new(),
@@ -227,7 +231,8 @@ impl World {
         let items = match &spec.source {
             MapSource::Items(items) => Ok(items.as_array().cloned().unwrap_or_default()),
             MapSource::Reader(reader) => {
-                items::read(reader, &items::Recorded::of(&self.history, &spec.state_name))
+                let recorded = items::Recorded::of(&self.history, &spec.state_name);
+                items::read(reader, &recorded, self.items.as_deref())
             }
         };
         let items = match items {

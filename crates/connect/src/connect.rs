@@ -218,9 +218,21 @@ impl Connect {
                     cause: cause.clone(),
                     status: None,
                     failure: Arc::new(Failure::new(code::NO_RESOURCE, cause)),
+                    body: None,
                 })
             }
         }
+    }
+
+    /// A text from outside without the secrets of the connection it came over.
+    #[must_use]
+    pub fn masked(&self, connection: Option<&str>, text: &str) -> String {
+        let registry = self.0.registry.read();
+        let connection = connection.and_then(|name| registry.connections.get(name));
+        connection.map_or_else(
+            || text.to_owned(),
+            |connection| connection.masker([]).mask(text).into_owned(),
+        )
     }
 
     /// Calls in flight at once over a connection.

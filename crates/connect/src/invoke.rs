@@ -73,7 +73,9 @@ pub(crate) async fn invoke(
             may_log_in = false;
             continue;
         }
+        let body = String::from_utf8_lossy(&answer.body);
         return Err(CallError {
+            body: Some(connection.masker([]).mask(&body).into()),
             error: format!("States.Http.StatusCode.{status}"),
             cause: failure.message.clone(),
             status: Some(status),
@@ -161,5 +163,6 @@ fn error_of(trouble: &Trouble, failure: Failure) -> CallError {
         cause: failure.message.clone(),
         status: None,
         failure: Arc::new(failure),
+        body: None,
     }
 }

@@ -47,4 +47,6 @@ pub struct CallError {
     pub cause: String,
     pub status: Option<u16>,
     pub failure: Arc<Failure>,
+    /// The whole body of an answer whose status is not 2xx; the connection's secrets are masked.
+    pub body: Option<Arc<str>>,
 }

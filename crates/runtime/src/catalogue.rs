@@ -17,8 +17,8 @@ use stepbus_store::{
 use crate::comparison::{Compared, place};
 use crate::content::{Content, Input};
 use crate::declared::{
-    ArchiveSpec, Declared, EndpointSpec, QueueSpec, ScheduleSpec, ScheduleTarget, StartAt,
-    StorageSpec, SubscriptionSpec, WorkflowSpec,
+    ArchiveSpec, Declared, EndpointSpec, FunctionSpec, QueueSpec, ScheduleSpec, ScheduleTarget,
+    StartAt, StorageSpec, SubscriptionSpec, WorkflowSpec,
 };
 use crate::event::EventBody;
 use crate::expression;
@@ -155,6 +155,7 @@ pub struct Catalogue {
     pub queues: HashMap<String, ResourceId>,
     queue_specs: HashMap<ResourceId, Arc<Queue>>,
     pub(crate) destinations: HashMap<String, Arc<dyn Outside>>,
+    pub functions: HashMap<String, FunctionSpec>,
     pub archives: Vec<Archive>,
     pub storage: StorageSpec,
     /// Of subscriptions that are new and begin in the past.
@@ -221,6 +222,8 @@ pub(crate) async fn register(
         };
         catalogue.buses.insert(spec.name.clone(), Arc::new(bus));
     }
+    let functions = declared.functions.iter();
+    catalogue.functions = functions.map(|spec| (spec.name.clone(), spec.clone())).collect();
     catalogue.storage = declared.storage;
     for spec in &declared.archives {
         catalogue.archives.push(archive(spec, &catalogue)?);

@@ -23,12 +23,23 @@ pub struct Declared {
     pub connections: Vec<ConnectionSpec>,
     pub buckets: Vec<BucketSpec>,
     pub destinations: Vec<DestinationSpec>,
+    pub functions: Vec<FunctionSpec>,
     pub workflows: Vec<WorkflowSpec>,
     pub subscriptions: Vec<SubscriptionSpec>,
     pub endpoints: Vec<EndpointSpec>,
     pub schedules: Vec<ScheduleSpec>,
     pub archives: Vec<ArchiveSpec>,
     pub storage: StorageSpec,
+}
+
+/// What tasks call as a Lambda function: an HTTP service that is handed the payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionSpec {
+    pub name: String,
+    pub url: String,
+    pub connection: Option<String>,
+    /// Of one call; the limits' own by default.
+    pub timeout_ms: Option<u64>,
 }
 
 /// Keeps a bus's matching events beyond the retention of the bus.

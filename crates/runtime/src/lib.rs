@@ -37,9 +37,9 @@ pub use comparison::place as comparison_place;
 pub use content::Content;
 pub use declared::{
     AfterCompletion, ArchiveSpec, BatchSpec, BusSpec, Comparison, Declared, EndpointSpec,
-    InputSpec, LogSpec, MailSpec, Missed, OnDeadLetter, Order, Overlap, QueueSpec, RedrivePolicy,
-    RetrySpec, ScheduleSpec, ScheduleTarget, StartAt, StorageSpec, SubscriptionSpec, TargetSpec,
-    WhenFull, WorkflowSpec,
+    FunctionSpec, InputSpec, LogSpec, MailSpec, Missed, OnDeadLetter, Order, Overlap, QueueSpec,
+    RedrivePolicy, RetrySpec, ScheduleSpec, ScheduleTarget, StartAt, StorageSpec, SubscriptionSpec,
+    TargetSpec, WhenFull, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, EditError, GroupBy, Latency, LetterGroup, OperationView,

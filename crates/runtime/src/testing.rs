@@ -81,6 +81,8 @@ struct TargetState {
     /// Calls of one product at the same time, at most.
     crowd: Mutex<u32>,
     gate: Semaphore,
+    /// A header of every answer.
+    header: Mutex<Option<(&'static str, &'static str)>>,
 }
 
 impl Target {
@@ -94,6 +96,7 @@ impl Target {
             in_flight: Mutex::default(),
             crowd: Mutex::default(),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            header: Mutex::default(),
         });
         let shared = state.clone();
         tokio::spawn(async move {
@@ -114,6 +117,11 @@ impl Target {
 
     pub(crate) fn behave(&self, behaviour: impl FnMut(&Call) -> (u16, Value) + Send + 'static) {
         *self.state.behaviour.lock() = Box::new(behaviour);
+    }
+
+    /// Every answer from now on has this header.
+    pub(crate) fn answer_with(&self, name: &'static str, value: &'static str) {
+        *self.state.header.lock() = Some((name, value));
     }
 
     /// No call is answered until [`Target::open_gate`].
@@ -175,8 +183,11 @@ async fn answer(
     state.answered.lock().push((call.clone(), status));
     *state.in_flight.lock().get_mut(call.sku()).unwrap() -= 1;
     drop(permit);
-    let response = Response::builder().status(status).body(Full::new(body.to_string().into()));
-    Ok(response.unwrap())
+    let mut response = Response::builder().status(status);
+    if let Some((name, value)) = *state.header.lock() {
+        response = response.header(name, value);
+    }
+    Ok(response.body(Full::new(body.to_string().into())).unwrap())
 }
 
 /// A data directory with what is declared; engines come and go.

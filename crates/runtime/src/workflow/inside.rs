@@ -8,7 +8,7 @@ use stepbus_asl::{Failure, Input, Integration, RunTask};
 use stepbus_model::ExecutionId;
 use stepbus_store::{Batch, ExecutionRow};
 
-use super::{put_events, send_message, start_execution, tasks};
+use super::{lambda, put_events, send_message, start_execution, tasks};
 use crate::engine::Engine;
 use crate::publish::Effects;
 
@@ -69,6 +69,7 @@ const fn offer(
 /// Task resources that this system offers, besides functions and activities by their ARNs.
 pub const OFFERED: &[Offer] = &[
     offer(tasks::HTTP_INVOKE, PLAIN, None),
+    offer(lambda::RESOURCE, TOKEN, None),
     offer(put_events::RESOURCE, TOKEN, Some(put_events::perform)),
     offer(send_message::RESOURCE, TOKEN, Some(send_message::perform)),
     offer(start_execution::RESOURCE, ALL, Some(start_execution::perform)),
@@ -84,6 +85,7 @@ pub fn not_offered(resource: &str) -> Option<String> {
     let whole = |offer: &Offer, pattern: &&str| format!("{}{pattern}", offer.resource) == resource;
     if OFFERED.iter().any(|offer| offer.patterns.iter().any(|pattern| whole(offer, pattern)))
         || resource.split(':').nth(5) == Some("activity")
+        || lambda::is_function(resource)
     {
         return None;
     }

@@ -6,6 +6,7 @@ mod driver;
 mod inside;
 mod items;
 mod journal;
+mod lambda;
 mod map_run;
 mod pages;
 mod put_events;

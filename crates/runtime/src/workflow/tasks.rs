@@ -13,7 +13,7 @@ use stepbus_model::{arn, crash};
 use stepbus_store::ExecutionRow;
 
 use super::driver::Arrival;
-use super::{inside, start_execution};
+use super::{inside, lambda, start_execution};
 use crate::engine::Engine;
 
 pub(super) const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
@@ -29,6 +29,11 @@ pub(super) fn identity(row: &ExecutionRow) -> String {
     }
 }
 
+/// The same for every attempt of a state visit.
+pub(super) fn idempotency_key(engine: &Engine, row: &ExecutionRow, task: &RunTask) -> String {
+    engine.derived_name(&format!("{}/{}", identity(row), task.task.visit.0)).to_string()
+}
+
 /// The call, ready to be awaited.
 pub(super) fn perform(
     engine: Arc<Engine>,
@@ -40,6 +45,10 @@ pub(super) fn perform(
         let result = match &*task.resource {
             HTTP_INVOKE => http_invoke(&engine, &row, &task).await,
             start_execution::RESOURCE => return start_named(&engine, &row, &task).await,
+            lambda::RESOURCE => lambda::invoke(&engine, &row, &task).await,
+            function if lambda::is_function(function) => {
+                lambda::call_named(&engine, &row, &task).await
+            }
             other => {
                 let cause = format!("The resource {other} is not offered");
                 Err(Failure::new("States.Runtime", cause))
@@ -72,8 +81,7 @@ async fn http_invoke(
     task: &RunTask,
 ) -> Result<Arc<Value>, Failure> {
     let mut call = http_task(&task.arguments)?;
-    let key = engine.derived_name(&format!("{}/{}", identity(row), task.task.visit.0));
-    call.idempotency_key = Some(key.to_string());
+    call.idempotency_key = Some(idempotency_key(engine, row, task));
     call.share = engine.share(row.run);
     call.timeout = Some(Duration::from_secs(engine.limits.http_timeout_seconds));
     crash::point("task.before_call");

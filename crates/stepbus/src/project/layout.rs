@@ -37,6 +37,7 @@ text!(NAME, format::name, format::NAME_PATTERN, "");
 text!(URL, format::url, "https?://.+", "https://crm.example/products/{sku}");
 text!(MAILBOX, format::mailbox, "", "Shop <shop@example.com>");
 text!(PATH, format::some, "", "logs/events.jsonl");
+text!(FUNCTION_URL, format::url, "https?://.+", "http://127.0.0.1:9000/price");
 text!(S3_URL, format::url, "https?://.+", "http://127.0.0.1:9000");
 text!(METHOD, format::method, "[A-Z]+", "PUT");
 text!(RATE, format::is_rate, "", "300/s");
@@ -67,6 +68,11 @@ pub(super) static PROJECT: Object = object(&[
         "destinations",
         "Where deliveries go: one call, or an upsert of up to three.",
         Shape::Named(&Shape::Object(&DESTINATION)),
+    ),
+    optional(
+        "functions",
+        "What workflows call as Lambda functions: HTTP services.",
+        Shape::Named(&Shape::Object(&FUNCTION)),
     ),
     optional(
         "buckets",
@@ -208,6 +214,16 @@ static DESTINATION: Object = Object {
     ],
     one_of: &["url", "upsert"],
 };
+
+static FUNCTION: Object = object(&[
+    required("url", "Where the payload is POSTed as JSON.", Shape::Text(&FUNCTION_URL)),
+    optional(
+        "connection",
+        "The connection whose credentials it uses.",
+        Shape::Name(Section::Connections),
+    ),
+    optional("timeout", "Of one call, to the last byte of its answer.", Shape::Text(&SPAN)),
+]);
 
 static CALL: Object = object(&[
     required("method", "The call's method.", Shape::Text(&METHOD)),

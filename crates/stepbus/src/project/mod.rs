@@ -169,6 +169,7 @@ impl<'a> Reader<'a> {
             connections: self.connections(),
             buckets: self.buckets(),
             destinations: self.destinations(),
+            functions: self.functions(),
             workflows: self.workflows(),
             subscriptions,
             endpoints: self.endpoints(),

@@ -1,4 +1,4 @@
-//! Connections, destinations and buckets.
+//! Connections, destinations, functions and buckets.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -7,6 +7,7 @@ use stepbus_connect::{
     Params, Secret, SpecError,
 };
 use stepbus_document::join;
+use stepbus_runtime::FunctionSpec;
 
 use super::Reader;
 use super::format;
@@ -59,6 +60,21 @@ impl Reader<'_> {
             destinations.push(spec);
         }
         destinations
+    }
+
+    pub(super) fn functions(&self) -> Vec<FunctionSpec> {
+        let functions = self.sound("functions").into_iter().map(|(name, value, _)| {
+            let text = |field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
+            let timeout = text("timeout").and_then(|text| format::duration(&text).ok());
+            let timeout_ms = timeout.map(|span| u64::try_from(span.as_millis()));
+            FunctionSpec {
+                name: name.to_owned(),
+                url: text("url").unwrap_or_default(),
+                connection: text("connection"),
+                timeout_ms: timeout_ms.and_then(Result::ok),
+            }
+        });
+        functions.collect()
     }
 
     pub(super) fn buckets(&mut self) -> Vec<BucketSpec> {

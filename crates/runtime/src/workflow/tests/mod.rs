@@ -1,6 +1,7 @@
 mod audit;
 mod events;
 mod executions;
+mod lambda;
 mod maps;
 mod memory;
 mod nested;

@@ -80,7 +80,7 @@ fn the_project_itself() {
             stepbus.yaml:3:1: error: unknown field `xyz`
               3 | xyz: 1
                 | ^
-              hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
+              hint: known: name, limits, connections, destinations, functions, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
         "#]],
     );
     check(
@@ -354,17 +354,17 @@ fn long_lines_and_control_characters_are_shown_safely() {
         stepbus.yaml:1:314: error: unknown field `b`
           1 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "b": 1, "c": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
             |                                                              ^
-          hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
+          hint: known: name, limits, connections, destinations, functions, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
         stepbus.yaml:1:322: error: unknown field `c`
           1 | …xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "b": 1, "c": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…
             |                                                              ^
-          hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
+          hint: known: name, limits, connections, destinations, functions, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
     "#]].assert_eq(&Folder::new(&format!("{{\"name\": \"{long}\", \"b\": 1, \"c\": \"{long}\"}}")).rendered());
     expect![[r#"
         stepbus.yaml:2:1: error: unknown field `b�[31m`
           2 | "b\u001b[31m": 1
             | ^
-          hint: known: name, limits, connections, destinations, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
+          hint: known: name, limits, connections, destinations, functions, buckets, buses, archives, storage, queues, subscriptions, workflows, endpoints, schedules
     "#]].assert_eq(&Folder::new("name: a\n\"b\\u001b[31m\": 1\n").rendered());
 }
 

@@ -436,3 +436,52 @@ fn a_folder_is_seen_from_the_project_file() {
     let BucketPlace::Path(path) = bucket.place else { panic!("a folder") };
     assert!(path.is_absolute() && path.ends_with("data"), "{}", path.display());
 }
+
+#[test]
+fn functions() {
+    check(
+        "functions: { price: { timeout: 5s } }",
+        expect![[r#"
+        stepbus.yaml:1:14: error: `url` is missing
+          1 | functions: { price: { timeout: 5s } }
+            |              ^
+          hint: Where the payload is POSTed as JSON.
+    "#]],
+    );
+    check(
+        "functions: { price: { urll: \"http://x\", url: \"http://x\" } }",
+        expect![[r#"
+        stepbus.yaml:1:23: error: unknown field `urll`
+          1 | functions: { price: { urll: "http://x", url: "http://x" } }
+            |                       ^
+          hint: did you mean `url`?
+    "#]],
+    );
+    check(
+        "functions: { price: { url: price, timeout: soon } }",
+        expect![[r#"
+        stepbus.yaml:1:28: error: `price` is no URL: it must start with http:// or https://
+          1 | functions: { price: { url: price, timeout: soon } }
+            |                            ^
+          hint: for example http://127.0.0.1:9000/price
+        stepbus.yaml:1:44: error: `soon` is no span of time; write for example 250ms, 5s, 24h or 30d
+          1 | functions: { price: { url: price, timeout: soon } }
+            |                                            ^
+    "#]],
+    );
+    check(
+        "functions: { price: { url: \"http://x\", connection: crn } }",
+        expect![[r#"
+        stepbus.yaml:1:52: error: no connection is named `crn`
+          1 | functions: { price: { url: "http://x", connection: crn } }
+            |                                                    ^
+          hint: did you mean `crm`?
+    "#]],
+    );
+    let text = "functions: { price: { url: \"${URL}/price\", connection: crm, timeout: 1500ms } }";
+    let project =
+        Folder::new(&format!("name: test\nconnections: {{ crm: {{}} }}\n{text}\n")).good();
+    let function = &project.declared.functions[0];
+    assert_eq!((&*function.name, &*function.url), ("price", "https://crm.example/price"));
+    assert_eq!((function.connection.as_deref(), function.timeout_ms), (Some("crm"), Some(1_500)));
+}

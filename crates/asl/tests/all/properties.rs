@@ -1,7 +1,7 @@
 //! Whatever a workflow is and whatever happens to it: a journal tells all of it, a crash at any
 //! of its entries loses nothing, and what is to be sent again is what was sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -18,10 +18,12 @@ use crate::support::{BEGIN, start};
 
 type Journal = Vec<(Timestamp, Input)>;
 
-/// What is under way outside the execution: it is what must be sent again after a crash.
+/// What is under way outside the execution: after a crash it is sent again, or still awaited.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Outside {
     tasks: BTreeMap<TaskId, RunTask>,
+    /// Those of them whose call was accepted: these are awaited, and not sent again.
+    submitted: BTreeSet<TaskId>,
     timers: BTreeMap<Timer, Timestamp>,
     map_runs: BTreeMap<Visit, MapRunSpec>,
 }
@@ -35,6 +37,7 @@ impl Outside {
                 }
                 Command::CancelTask { task } => {
                     assert!(self.tasks.remove(task).is_some(), "{task:?} was not sent");
+                    self.submitted.remove(task);
                 }
                 Command::SetTimer { timer, at } => {
                     self.timers.insert(*timer, *at);
@@ -55,10 +58,14 @@ impl Outside {
 
     /// What an execution that was taken up says is under way.
     fn of(execution: &Execution, program: &Program) -> Outside {
-        let tasks = execution.open_tasks(program).into_iter().map(|run| (run.task, run));
+        let accepted = execution.submitted_tasks(program);
+        let submitted = accepted.iter().map(|run| run.task).collect();
+        let tasks = execution.open_tasks(program).into_iter().chain(accepted);
+        let tasks = tasks.map(|run| (run.task, run));
         let map_runs = execution.open_map_runs().into_iter().map(|spec| (spec.visit, spec));
         Outside {
             tasks: tasks.collect(),
+            submitted,
             timers: execution.open_timers().into_iter().collect(),
             map_runs: map_runs.collect(),
         }
@@ -120,11 +127,15 @@ impl World {
         let output = Arc::new(json!({ "choice": choice, "of": [1, "two", null] }));
         match choice % 10 {
             0 => return Input::Heartbeat { task },
-            1 => return Input::TaskSubmitted { task, output },
+            1 => {
+                self.outside.submitted.insert(task);
+                return Input::TaskSubmitted { task, output };
+            }
             2 => return Input::TaskStarted { task, worker: Some("w".to_owned()) },
             _ => {}
         }
         self.outside.tasks.remove(&task);
+        self.outside.submitted.remove(&task);
         match choice % 4 {
             0 => Input::TaskFailed { task, failure: Failure::new("Down", "by chance") },
             _ => Input::TaskSucceeded { task, output },

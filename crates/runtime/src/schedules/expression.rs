@@ -46,7 +46,8 @@ impl Timing {
         let wrong = |(at, reason): (usize, String)| ExpressionError {
             text: text.chars().take(200).collect(),
             reason,
-            at,
+            // It was found in bytes.
+            at: text.char_indices().take_while(|(byte, _)| *byte < at).count(),
         };
         let rule = rule(text).map_err(wrong)?;
         Ok(Timing { rule, zone, start, end })

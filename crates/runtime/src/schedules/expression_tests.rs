@@ -213,6 +213,7 @@ fn what_is_wrong_is_said_with_its_place() {
     check("", "write rate(5 minutes)", 0);
     check("every(5 minutes)", "write rate(5 minutes)", 0);
     check("rate(5 minutes", "does not end", 14);
+    check("raté(5 minutes", "does not end", 14);
     check("rate(5)", "a number and a unit", 5);
     check("rate(0 minutes)", "`0` is no whole number above 0", 5);
     check("rate(-5 minutes)", "no whole number", 5);

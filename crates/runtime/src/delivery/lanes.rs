@@ -50,6 +50,12 @@ impl Lanes {
         self.strangers
     }
 
+    /// No lane has anything live. One whose head has just ended counts until it is passed on:
+    /// others may stand behind it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }

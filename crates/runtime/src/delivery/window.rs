@@ -132,7 +132,7 @@ impl Window {
         self.known.is_empty()
             && self.behind.is_none()
             && !self.reading
-            && self.lanes.waiting() == 0
+            && self.lanes.is_empty()
             && !self.lanes.strangers()
     }
 

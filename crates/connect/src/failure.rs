@@ -149,8 +149,9 @@ fn said(answer: &Answer, chars: usize) -> Option<String> {
 }
 
 fn message_in(value: &Value, depth: usize) -> Option<String> {
-    const PLACES: [&str; 10] = [
+    const PLACES: [&str; 11] = [
         "error_description",
+        "errorMessage",
         "message",
         "error",
         "errors",

@@ -35,6 +35,11 @@ pub fn api_destination(name: &str) -> String {
 }
 
 #[must_use]
+pub fn function(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+#[must_use]
 pub fn schedule(name: &str) -> String {
     format!("arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}")
 }

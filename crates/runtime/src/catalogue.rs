@@ -199,9 +199,9 @@ pub(crate) async fn register(
     let mut registrar = Registrar::load(store, now).await?;
     let mut catalogue = Catalogue::default();
     register_queues(&mut registrar, &mut catalogue, declared)?;
-    for spec in &declared.destinations {
-        let (id, _) = registrar.register(ResourceKind::Destination, &spec.name, json(spec));
-        catalogue.destinations.insert(spec.name.clone(), Arc::new(Destination::new(id, spec)));
+    for spec in declared.called() {
+        let (id, _) = registrar.register(ResourceKind::Destination, &spec.name, json(&*spec));
+        catalogue.destinations.insert(spec.name.clone(), Arc::new(Destination::new(id, &spec)));
     }
     for spec in &declared.connections {
         registrar.register(ResourceKind::Connection, &spec.name, json(spec));

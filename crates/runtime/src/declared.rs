@@ -1,6 +1,7 @@
 //! What a project declares, as plain data without secrets: the wiring hands it over, the store
 //! keeps each version of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use stepbus_model::{Timestamp, arn};
 use stepbus_store::Priority;
 
 use crate::parameters::HttpParameters;
+use crate::targets::function_destination;
 
 /// Everything a project file declares. Endpoints' keys and connections' secrets stay out of the
 /// store: only what has a `Serialize` of its own is kept, and a secret serialises as `***`.
@@ -32,7 +34,16 @@ pub struct Declared {
     pub storage: StorageSpec,
 }
 
-/// What tasks call as a Lambda function: an HTTP service that is handed the payload.
+impl Declared {
+    /// What deliveries may call: destinations, and functions as such.
+    pub(crate) fn called(&self) -> impl Iterator<Item = Cow<'_, DestinationSpec>> {
+        let functions = self.functions.iter().map(|spec| Cow::Owned(function_destination(spec)));
+        self.destinations.iter().map(Cow::Borrowed).chain(functions)
+    }
+}
+
+/// What tasks and subscriptions call as a Lambda function: an HTTP service that is handed the
+/// payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionSpec {
     pub name: String,
@@ -225,6 +236,7 @@ impl Comparison {
 pub enum TargetSpec {
     Workflow(String),
     Destination(String),
+    Function(String),
     Bus(String),
     Queue(String),
     Log(LogSpec),
@@ -267,6 +279,7 @@ impl TargetSpec {
         match self {
             TargetSpec::Workflow(_) => "workflow",
             TargetSpec::Destination(_) => "destination",
+            TargetSpec::Function(_) => "function",
             TargetSpec::Bus(_) => "bus",
             TargetSpec::Queue(_) => "queue",
             TargetSpec::Log(_) => "log",
@@ -279,6 +292,7 @@ impl TargetSpec {
         match self {
             TargetSpec::Workflow(name)
             | TargetSpec::Destination(name)
+            | TargetSpec::Function(name)
             | TargetSpec::Bus(name)
             | TargetSpec::Queue(name) => name,
             TargetSpec::Log(_) => "log",
@@ -292,6 +306,7 @@ impl TargetSpec {
         match self {
             TargetSpec::Workflow(name) => arn::state_machine(name),
             TargetSpec::Destination(name) => arn::api_destination(name),
+            TargetSpec::Function(name) => arn::function(name),
             TargetSpec::Bus(name) => arn::event_bus(name),
             TargetSpec::Queue(name) => arn::queue(name),
             TargetSpec::Mail(mail) => arn::mail_identity(&mail.from),

@@ -189,8 +189,8 @@ fn equip(connect: &Arc<Connect>, declared: &Declared) -> Result<(), CatalogueErr
         let set = connect.set_bucket(spec.clone());
         set.map_err(|errors| unusable("bucket", &spec.name, &errors))?;
     }
-    for spec in &declared.destinations {
-        let set = connect.set_destination(spec.clone());
+    for spec in declared.called() {
+        let set = connect.set_destination(spec.clone().into_owned());
         set.map_err(|errors| unusable("destination", &spec.name, &errors))?;
     }
     Ok(())

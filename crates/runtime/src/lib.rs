@@ -61,6 +61,7 @@ pub use parameters::{HttpParameters, ParameterProblem};
 pub use publish::{Entry, EntryError, Published};
 pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};
 pub use schedules::{ExpressionError, Schedule, ScheduleError, ScheduleView, Timing, time_zone};
+pub use targets::function_destination;
 pub use views::{
     EventView, ExecutionView, MapRunView, RunView, SubscriptionTotals, WorkflowView, status_named,
 };

@@ -5,6 +5,7 @@
 //! [`Outside`].
 
 mod destination;
+mod function;
 mod inside;
 mod log;
 mod mail;
@@ -22,6 +23,8 @@ use crate::engine::Engine;
 use crate::event::EventBody;
 use crate::parameters::Filled;
 pub(crate) use destination::Destination;
+pub(crate) use function::destination_name;
+pub use function::function_destination;
 pub(crate) use inside::Inside;
 pub(crate) use log::LogFiles;
 
@@ -97,6 +100,11 @@ impl Target {
             TargetSpec::Destination(name) => {
                 let destination = catalogue.destinations.get(name).ok_or(NoTarget::Missing)?;
                 return Ok(Target::Outside(destination.clone()));
+            }
+            TargetSpec::Function(name) => {
+                let name = destination_name(name);
+                let function = catalogue.destinations.get(&name).ok_or(NoTarget::Missing)?;
+                return Ok(Target::Outside(function.clone()));
             }
             TargetSpec::Mail(spec) => {
                 let mail = mail::MailTarget::new(spec).map_err(NoTarget::Invalid)?;

@@ -71,7 +71,7 @@ pub(super) static PROJECT: Object = object(&[
     ),
     optional(
         "functions",
-        "What workflows call as Lambda functions: HTTP services.",
+        "What workflows and subscriptions call as Lambda functions: HTTP services.",
         Shape::Named(&Shape::Object(&FUNCTION)),
     ),
     optional(
@@ -440,7 +440,7 @@ static SUBSCRIPTION: Object = object(&[
     optional("retry", "How long and how often a delivery is tried.", Shape::Object(&RETRY)),
     optional(
         "batch",
-        "Several deliveries go in one call, whose body is an array; for a destination.",
+        "Several deliveries go in one call, whose body is an array; for a destination or a function.",
         Shape::Object(&BATCH),
     ),
     optional(
@@ -464,12 +464,17 @@ static TARGET: Object = Object {
             "The destination that is called.",
             Shape::Name(Section::Destinations),
         ),
+        optional(
+            "function",
+            "The function that is handed the payload.",
+            Shape::Name(Section::Functions),
+        ),
         optional("bus", "Another bus, where the event goes on.", Shape::Name(Section::Buses)),
         optional("queue", "The queue that gets a message.", Shape::Text(&NAME)),
         optional("log", "A line of JSON for each event.", Shape::Object(&LOG)),
         optional("mail", "A mail for each event.", Shape::Object(&MAIL)),
     ],
-    one_of: &["workflow", "destination", "bus", "queue", "log", "mail"],
+    one_of: &["workflow", "destination", "function", "bus", "queue", "log", "mail"],
 };
 
 static SKIP_UNCHANGED: Object = object(&[

@@ -79,6 +79,7 @@ pub(super) enum Section {
     Buses,
     Connections,
     Destinations,
+    Functions,
     Queues,
     Workflows,
 }
@@ -90,6 +91,7 @@ impl Section {
             Section::Buses => "buses",
             Section::Connections => "connections",
             Section::Destinations => "destinations",
+            Section::Functions => "functions",
             Section::Queues => "queues",
             Section::Workflows => "workflows",
         }
@@ -102,6 +104,7 @@ impl Section {
             Section::Buses => "bus",
             Section::Connections => "connection",
             Section::Destinations => "destination",
+            Section::Functions => "function",
             Section::Queues => "queue",
             Section::Workflows => "workflow",
         }

@@ -17,6 +17,9 @@ use super::{Reader, expression, format, layout};
 const LOG_BYTES: u64 = 64 * 1024 * 1024;
 const LOG_FILES: u32 = 5;
 
+/// Targets that are writes of Stepbus itself.
+const INSIDE: [&str; 3] = ["workflow", "bus", "queue"];
+
 const BATCH_WINDOW: Duration = Duration::from_secs(1);
 
 impl Reader<'_> {
@@ -29,6 +32,7 @@ impl Reader<'_> {
             let transform = self.transform(value, &at);
             let (input, parameters) = (self.input(value, &at), self.parameters(value, &at));
             self.batches_what_can_be(value, &at);
+            self.means_something(value, &at);
             self.mails_to_somebody(value, &at);
             let target = self.target(value);
             let (Some(target), Some(pattern), Ok(transform), Ok(input)) =
@@ -96,6 +100,31 @@ impl Reader<'_> {
         }
     }
 
+    /// What a target that is part of the publishing commit cannot do: nothing is compared, tried
+    /// again or held up there.
+    fn means_something(&mut self, value: &Value, at: &str) {
+        let kind = INSIDE.into_iter().find(|kind| {
+            let target = value.get("target");
+            target.is_some_and(|target| target.get(kind).is_some())
+        });
+        let Some(kind) = kind else { return };
+        let blocks = value.get("on_dead_letter").and_then(Value::as_str) == Some("block");
+        let promised = [
+            (skips(value), "skip_unchanged", "leaves nothing out there"),
+            (value.get("version").is_some(), "version", "keeps nothing older away"),
+            (blocks, "on_dead_letter", "holds up no key"),
+            (value.get("retry").is_some(), "retry", "is not tried again"),
+        ];
+        for (used, field, does) in promised {
+            let Some((_, inside)) = self.field(value, at, field).filter(|_| used) else { continue };
+            let position = self.document.position(&inside);
+            let message = format!("a {kind} is reached in the commit that publishes: this {does}");
+            self.problems
+                .error(self.source, position, &inside, message)
+                .hint("leave it out, or give the subscription a target that is called");
+        }
+    }
+
     fn target(&self, value: &Value) -> Option<TargetSpec> {
         let target = value.get("target")?;
         let (kind, value) = target.as_object()?.iter().next()?;
@@ -103,6 +132,7 @@ impl Reader<'_> {
         match kind.as_str() {
             "workflow" => name().map(TargetSpec::Workflow),
             "destination" => name().map(TargetSpec::Destination),
+            "function" => name().map(TargetSpec::Function),
             "bus" => name().map(TargetSpec::Bus),
             "queue" => name().map(TargetSpec::Queue),
             "log" => Some(TargetSpec::Log(self.log(value))),
@@ -170,10 +200,14 @@ impl Reader<'_> {
         let wrong = |this: &mut Self, message: &str, hint: &str| {
             this.problems.error(this.source, position, &inside, message).hint(hint);
         };
-        let Some(name) = value.pointer("/target/destination").and_then(Value::as_str) else {
+        let destination = value.pointer("/target/destination").and_then(Value::as_str);
+        if value.pointer("/target/function").is_some() {
+            return;
+        }
+        let Some(name) = destination else {
             if value.get("target").is_some() {
                 wrong(self, "only a call over HTTP takes several payloads", {
-                    "give it a `destination` as its target"
+                    "give it a `destination` or a `function` as its target"
                 });
             }
             return;

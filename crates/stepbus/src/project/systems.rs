@@ -7,7 +7,7 @@ use stepbus_connect::{
     Params, Secret, SpecError,
 };
 use stepbus_document::join;
-use stepbus_runtime::FunctionSpec;
+use stepbus_runtime::{FunctionSpec, function_destination};
 
 use super::Reader;
 use super::format;
@@ -62,19 +62,23 @@ impl Reader<'_> {
         destinations
     }
 
-    pub(super) fn functions(&self) -> Vec<FunctionSpec> {
-        let functions = self.sound("functions").into_iter().map(|(name, value, _)| {
+    pub(super) fn functions(&mut self) -> Vec<FunctionSpec> {
+        let mut functions = Vec::new();
+        for (name, value, at) in self.sound("functions") {
             let text = |field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
             let timeout = text("timeout").and_then(|text| format::duration(&text).ok());
             let timeout_ms = timeout.map(|span| u64::try_from(span.as_millis()));
-            FunctionSpec {
+            let spec = FunctionSpec {
                 name: name.to_owned(),
                 url: text("url").unwrap_or_default(),
                 connection: text("connection"),
                 timeout_ms: timeout_ms.and_then(Result::ok),
-            }
-        });
-        functions.collect()
+            };
+            let checked = function_destination(&spec).check();
+            self.refused(checked, &at);
+            functions.push(spec);
+        }
+        functions
     }
 
     pub(super) fn buckets(&mut self) -> Vec<BucketSpec> {

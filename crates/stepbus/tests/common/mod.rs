@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::print_stderr, reason = "shown when a test fails")]
 
+pub(crate) mod taker;
+
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -131,7 +133,7 @@ impl Server {
         Server::launch(project, data, environment, None).expect("the server starts")
     }
 
-    fn launch<'a>(
+    pub(crate) fn launch<'a>(
         project: &Path,
         data: &Path,
         environment: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -166,6 +168,11 @@ impl Server {
     pub(crate) fn kill(mut self) {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
+    }
+
+    /// Waits until it died of what it was told to die at.
+    pub(crate) fn died(mut self) {
+        wait_for("the death", || self.process.0.try_wait().unwrap());
     }
 
     /// How many runs are open; none when the server is dead.

@@ -1,4 +1,5 @@
 mod batch;
+mod functions;
 mod holds;
 mod letters;
 mod order;

@@ -223,8 +223,39 @@ fn batches() {
         stepbus.yaml:4:5: error: only a call over HTTP takes several payloads
           4 |     batch: { size: 5 }
             |     ^
-          hint: give it a `destination` as its target
+          hint: give it a `destination` or a `function` as its target
     "#]],
+    );
+}
+
+#[test]
+fn functions() {
+    let check = |fields: &str, expected: expect_test::Expect| {
+        let functions = "functions: { price: { url: \"${URL}/{price}\", timeout: 5s } }";
+        let text = format!(
+            "{functions}\nsubscriptions:\n  s:\n    bus: catalog\n    pattern: {{ source: [a] }}\n    \
+             {fields}"
+        );
+        super::check(&text, expected);
+    };
+    check("target: { function: price }\n    batch: { size: 5 }", expect![[""]]);
+    check(
+        "target: { function: prize }",
+        expect![[r#"
+        stepbus.yaml:6:25: error: no function is named `prize`
+          6 |     target: { function: prize }
+            |                         ^
+          hint: did you mean `price`?
+    "#]],
+    );
+    check(
+        "target: { function: price }\n    path_parameters: { price: $.detail.price }",
+        expect![[r#"
+            stepbus.yaml:7:5: error: `path_parameters` belongs to a call over HTTP
+              7 |     path_parameters: { price: $.detail.price }
+                |     ^
+              hint: give it a `destination` as its target
+        "#]],
     );
 }
 

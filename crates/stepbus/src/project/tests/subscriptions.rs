@@ -129,7 +129,7 @@ fn one_target() {
             stepbus.yaml:3:15: error: unknown field `lambda`
               3 |     target: { lambda: q, mail: x }
                 |               ^
-              hint: known: workflow, destination, bus, queue, log, mail
+              hint: known: workflow, destination, function, bus, queue, log, mail
             stepbus.yaml:3:32: error: expected an object, found a text
               3 |     target: { lambda: q, mail: x }
                 |                                ^
@@ -139,7 +139,7 @@ fn one_target() {
     check(
         "target: {}",
         expect![[r#"
-            stepbus.yaml:3:5: error: one of `workflow`, `destination`, `bus`, `queue`, `log`, `mail` is missing
+            stepbus.yaml:3:5: error: one of `workflow`, `destination`, `function`, `bus`, `queue`, `log`, `mail` is missing
               3 |     target: {}
                 |     ^
               hint: give exactly one
@@ -148,7 +148,7 @@ fn one_target() {
     check(
         "target: { workflow: sync, destination: crm }",
         expect![[r#"
-            stepbus.yaml:3:31: error: only one of `workflow`, `destination`, `bus`, `queue`, `log`, `mail` may be given
+            stepbus.yaml:3:31: error: only one of `workflow`, `destination`, `function`, `bus`, `queue`, `log`, `mail` may be given
               3 |     target: { workflow: sync, destination: crm }
                 |                               ^
         "#]],
@@ -348,6 +348,53 @@ fn failures() {
             |              ^
     "#]],
     );
+}
+
+#[test]
+fn what_a_target_inside_cannot_do() {
+    let asks = "key: \"{% $event.detail.id %}\"\norder: fifo\ndead_letter: q\nskip_unchanged: true\n\
+                version: \"{% $event.detail.v %}\"\non_dead_letter: block\nretry: { max_attempts: 3 }";
+    check(
+        &format!("{asks}\ntarget: {{ queue: q }}"),
+        expect![[r#"
+        stepbus.yaml:6:5: error: a queue is reached in the commit that publishes: this leaves nothing out there
+          6 |     skip_unchanged: true
+            |     ^
+          hint: leave it out, or give the subscription a target that is called
+        stepbus.yaml:7:5: error: a queue is reached in the commit that publishes: this keeps nothing older away
+          7 |     version: "{% $event.detail.v %}"
+            |     ^
+          hint: leave it out, or give the subscription a target that is called
+        stepbus.yaml:8:5: error: a queue is reached in the commit that publishes: this holds up no key
+          8 |     on_dead_letter: block
+            |     ^
+          hint: leave it out, or give the subscription a target that is called
+        stepbus.yaml:9:5: error: a queue is reached in the commit that publishes: this is not tried again
+          9 |     retry: { max_attempts: 3 }
+            |     ^
+          hint: leave it out, or give the subscription a target that is called
+    "#]],
+    );
+    check(
+        "target: { workflow: sync }\nskip_unchanged: { ignore: [at] }\nkey: \"{% $event.id %}\"",
+        expect![[r#"
+            stepbus.yaml:4:5: error: a workflow is reached in the commit that publishes: this leaves nothing out there
+              4 |     skip_unchanged: { ignore: [at] }
+                |     ^
+              hint: leave it out, or give the subscription a target that is called
+        "#]],
+    );
+    check(
+        "target: { bus: catalog }\nretry: { max_age: 1h }",
+        expect![[r#"
+        stepbus.yaml:4:5: error: a bus is reached in the commit that publishes: this is not tried again
+          4 |     retry: { max_age: 1h }
+            |     ^
+          hint: leave it out, or give the subscription a target that is called
+    "#]],
+    );
+    // A log is reached after the commit and compares as others do.
+    check(&format!("{asks}\ntarget: {{ log: {{ file: a }} }}"), expect![[""]]);
 }
 
 #[test]

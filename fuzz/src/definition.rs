@@ -81,6 +81,7 @@ fn start(seed: u64) -> Start {
         seed,
         workflow_type: WorkflowType::Standard,
         map_item: None,
+        resumption: None,
         bounds: Bounds {
             payload_bytes: 64 * 1024,
             steps_per_input: 20,

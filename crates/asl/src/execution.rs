@@ -137,6 +137,8 @@ impl Execution {
                 .thread_at(*visit)
                 .is_some_and(|thread| matches!(thread.activity, Activity::MapRun(_))),
             Input::Stopped(_) => running,
+            // What its map run aborted has no outcome of its own.
+            Input::RedrivenFrom(_) => self.status() != Status::Succeeded,
             Input::Redriven => {
                 self.outcome.as_ref().is_some_and(|end| end.status() != Status::Succeeded)
             }

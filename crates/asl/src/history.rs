@@ -49,11 +49,11 @@ pub fn history(
     for (at, input) in journal {
         match (&mut execution, input) {
             (None, Input::Started(start)) => {
-                let recorder = Some(Recorder { events: &mut events, until: u64::MAX });
+                let recorder = Some(Recorder { events: &mut events, until: u64::MAX, watch: None });
                 execution = Some(Execution::begin_recorded(program, at, *start, recorder).0);
             }
             (Some(execution), input) => {
-                let recorder = Some(Recorder { events: &mut events, until: u64::MAX });
+                let recorder = Some(Recorder { events: &mut events, until: u64::MAX, watch: None });
                 execution.apply_recorded(program, at, input, recorder);
             }
             (None, _) => {}

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stepbus_model::{Limits, Timestamp};
 
+use crate::entry::{Entry, Resumption};
+
 /// One visit of one state in one execution. Visits are counted from 1; 0 is the execution itself.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -108,6 +110,9 @@ pub struct Start {
     /// The item a child of a distributed map was started for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_item: Option<MapItem>,
+    /// It goes on with what it was by another definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumption: Option<Box<Resumption>>,
     #[serde(default)]
     pub bounds: Bounds,
 }
@@ -188,6 +193,8 @@ pub enum Input {
     Stopped(Failure),
     /// RedriveExecution: what failed, was aborted or timed out runs again from where it stood.
     Redriven,
+    /// The same, from a state it had been in.
+    RedrivenFrom(Box<Entry>),
 }
 
 /// How a task waits for its result, from the suffix of its Resource.

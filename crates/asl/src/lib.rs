@@ -8,6 +8,7 @@ mod chance;
 mod choice;
 mod definition;
 mod diagnostic;
+mod entry;
 mod execution;
 mod expression;
 mod fault;
@@ -24,6 +25,7 @@ pub mod trial;
 mod validate;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use entry::{Entry, NoEntry, Resumption, find_entry};
 pub use execution::{Execution, SEMANTICS, SnapshotError};
 pub use history::{Details, HistoryEvent, history, replay};
 pub use io::{

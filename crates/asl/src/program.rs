@@ -106,6 +106,44 @@ impl Program {
         })
     }
 
+    /// The state of that name that is inside no other state.
+    pub(crate) fn position(&self, name: &str) -> Option<StateId> {
+        let found = self.states.iter().position(|s| *s.name == *name && self.is_own(s));
+        found.and_then(|found| StateId::try_from(found).ok())
+    }
+
+    /// Names of the states that are inside no other.
+    pub(crate) fn own_states(&self) -> impl Iterator<Item = &str> {
+        self.states.iter().filter(|state| self.is_own(state)).map(|state| &*state.name)
+    }
+
+    /// The outermost state that the one of that name is inside of.
+    pub(crate) fn around(&self, name: &str) -> Option<&str> {
+        let inside = self.states.iter().find(|state| *state.name == *name);
+        let around = |state: &&State| match inside {
+            Some(inside) => {
+                let rest = inside.pointer.strip_prefix(state.pointer.as_str());
+                rest.is_some_and(|rest| rest.starts_with('/'))
+            }
+            None => match &state.kind {
+                Kind::Map(map) => match &map.processor {
+                    Processor::Distributed(map) => map.program.has(name),
+                    Processor::Inline { .. } => false,
+                },
+                _ => false,
+            },
+        };
+        let found = self.states.iter().filter(around).min_by_key(|state| state.pointer.len())?;
+        Some(&found.name)
+    }
+
+    fn is_own(&self, state: &State) -> bool {
+        let level = |state: &State| state.pointer.rfind('/');
+        let start = self.state(self.start);
+        let (own, other) = (level(start), level(state));
+        own == other && start.pointer[..own.unwrap_or(0)] == state.pointer[..other.unwrap_or(0)]
+    }
+
     pub(crate) fn state(&self, id: StateId) -> &State {
         &self.states[id as usize]
     }

@@ -180,7 +180,7 @@ impl Recording {
             let what = "the journal does not begin with a start".to_owned();
             return Err(RecordingError::Damaged(what));
         };
-        let recorder = Recorder { events: &mut told, until };
+        let recorder = Recorder { events: &mut told, until, watch: None };
         let (mut execution, _) = Execution::begin_recorded(program, at, *start, Some(recorder));
         let mut entries = 1;
         for (at, input) in inputs {
@@ -192,7 +192,7 @@ impl Recording {
                     "journal entry {entries} does not follow from those before it"
                 )));
             }
-            let recorder = Recorder { events: &mut told, until };
+            let recorder = Recorder { events: &mut told, until, watch: None };
             execution.apply_recorded(program, at, input, Some(recorder));
             entries += 1;
         }

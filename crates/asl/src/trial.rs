@@ -157,7 +157,7 @@ impl Trial<'_> {
     ) -> (Option<Outcome>, Timestamp, Vec<HistoryEvent>) {
         let mut history = Vec::new();
         let mut awaited = Awaited::default();
-        let recorder = Recorder { events: &mut history, until: u64::MAX };
+        let recorder = Recorder { events: &mut history, until: u64::MAX, watch: None };
         let (mut execution, mut commands) =
             Execution::begin_recorded(program, at, start, Some(recorder));
         let mut told = 0;
@@ -171,7 +171,7 @@ impl Trial<'_> {
                 break;
             }
             let Some((at, input)) = awaited.next() else { break };
-            let recorder = Recorder { events: &mut history, until: u64::MAX };
+            let recorder = Recorder { events: &mut history, until: u64::MAX, watch: None };
             commands = execution.apply_recorded(program, at, input, Some(recorder));
         }
         (execution.outcome().cloned(), execution.latest(), history)
@@ -327,6 +327,7 @@ impl Trial<'_> {
                 seed: parent.seed ^ (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
                 workflow_type: spec.execution_type,
                 map_item: Some(child.item),
+                resumption: None,
                 ..parent.clone()
             };
             let (outcome, at, _) = self.execute(&processor, start, now, Some(index));

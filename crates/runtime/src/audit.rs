@@ -2,9 +2,10 @@
 //! replays to what is recorded of its execution.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use stepbus_asl::{Execution, Input, MapRunSpec, Outcome, Program, WorkflowType};
+use stepbus_asl::{Execution, Input, Outcome, Program, WorkflowType};
 use stepbus_document::Document;
 use stepbus_model::MapRunId;
 use stepbus_store::{
@@ -74,21 +75,23 @@ impl Audit<'_> {
     }
 
     async fn children(&mut self, map_run: &MapRunRow) -> Result<(), StoreError> {
-        let Some(parent) = self.store.execution(map_run.execution).await? else {
+        if self.store.execution(map_run.execution).await?.is_none() {
             self.find("map-run-has-its-execution", map_run.id, "its execution is gone");
             return Ok(());
-        };
-        let spec: Result<MapRunSpec, _> = serde_json::from_slice(&map_run.spec);
-        let processor = match (self.program(&parent).await?, spec) {
-            (Some(program), Ok(spec)) => {
-                let program = within(self.store, program, &parent).await.ok();
-                program.and_then(|program| program.processor(&spec.state_path))
-            }
-            _ => None,
-        };
+        }
+        // Children of a redrive may run by another definition than their siblings.
+        let mut processors: HashMap<u64, Option<Arc<Program>>> = HashMap::new();
         let total = u64::try_from(map_run.counts.executions.total).unwrap_or(0);
         for from in (0..total).step_by(PAGE) {
             for child in self.store.map_children(map_run.id, from, from + PAGE as u64).await? {
+                if let Entry::Vacant(place) = processors.entry(child.definition) {
+                    let processor = match self.program(&child).await? {
+                        Some(program) => within(self.store, program, &child).await.ok(),
+                        None => None,
+                    };
+                    place.insert(processor);
+                }
+                let processor = processors[&child.definition].clone();
                 self.replay(&child, processor.as_deref()).await?;
             }
         }

@@ -69,7 +69,7 @@ pub use workflow::{
     ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView, ITEM_PAGES, OFFERED, Offer, Restored,
     StartError, TaskError, not_offered, restore,
 };
-pub use workflow::{RedriveError, Redriven, RerunSelection};
+pub use workflow::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 // What this room hands through from the one above.
 pub use stepbus_asl::HistoryEvent;
 pub use stepbus_asl::recording::{Recording, RecordingError};

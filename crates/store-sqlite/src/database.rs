@@ -12,8 +12,11 @@ use uuid::Uuid;
 use crate::options::SqliteOptions;
 
 /// Each brings the schema one version further. A released one is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/001.sql"), include_str!("migrations/002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001.sql"),
+    include_str!("migrations/002.sql"),
+    include_str!("migrations/003.sql"),
+];
 
 pub(crate) const PAGE_BYTES: i64 = 8192;
 const FILE: &str = "stepbus.db";

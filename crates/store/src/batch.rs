@@ -76,6 +76,7 @@ pub struct MapRunRedrive {
     pub at: Timestamp,
     pub only_marked: bool,
     pub definition: Option<u64>,
+    pub from_state: Option<String>,
 }
 
 /// A change of rows, as a driver carries it out.
@@ -569,14 +570,22 @@ impl Batch {
         self.changes.push(Change::RedriveExecution { id: row.id, at });
     }
 
-    /// A map's child that did not succeed begins anew: `row`, of the same id, takes the place of
-    /// `old`, and a new journal that of the old one. One that ended in the same step comes with its
-    /// final status.
+    /// What ended without success begins anew: `row`, of the same id, takes the place of `old`, and
+    /// a new journal that of the old one. One that ended in the same step comes with its final
+    /// status.
     pub fn restart_execution(&mut self, old: &ExecutionRow, row: ExecutionRow) {
         let open = i64::from(row.status == ExecutionStatus::Running);
         self.touch(row.run, open, row.ended.unwrap_or(row.started));
-        self.count_child(old, |counts| leave_unsuccessful(old, counts));
-        self.count_child(&row, |counts| *counts.column(row.status) += 1);
+        if row.item.is_none() {
+            let totals = self.books.workflows.entry(row.workflow).or_default();
+            *totals.column(old.status) -= 1;
+            if row.status != ExecutionStatus::Running {
+                *totals.column(row.status) += 1;
+            }
+        } else {
+            self.count_child(old, |counts| leave_unsuccessful(old, counts));
+            self.count_child(&row, |counts| *counts.column(row.status) += 1);
+        }
         self.changes.push(Change::RestartExecution(row));
     }
 

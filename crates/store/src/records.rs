@@ -540,6 +540,8 @@ pub struct MapRunRow {
     pub only_marked: bool,
     /// Of a redrive: the definition its children begin anew by, instead of the one they had.
     pub definition: Option<u64>,
+    /// Of a redrive: the state that its children begin at, instead of where they stood.
+    pub from_state: Option<String>,
     /// Everything that is needed to start children, as JSON.
     pub spec: Bytes,
     /// The version of the items' source, where it has one: every page comes from it.

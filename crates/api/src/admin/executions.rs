@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepbus_model::{ExecutionId, arn};
 use stepbus_runtime::{
-    ExecutionView, HistoryEvent, Recording, Redriven, WorkflowView, status_named,
+    ExecutionView, HistoryEvent, Recording, RedriveOptions, Redriven, WorkflowView, status_named,
 };
 use stepbus_store::{ExecutionFilter, Priority};
 
@@ -146,19 +146,12 @@ fn event(event: HistoryEvent) -> Value {
     Value::Object(members)
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RedriveExecution {
-    client_token: Option<String>,
-}
-
 pub(super) async fn redrive(
     State(face): State<Face>,
     Path(execution): Path<String>,
-    Json(redrive): Json<RedriveExecution>,
+    Json(options): Json<RedriveOptions>,
 ) -> Result<Json<Redriven>, ApiError> {
-    let token = redrive.client_token.as_deref();
-    Ok(Json(face.engine.redrive_execution(id(&execution)?, token).await?))
+    Ok(Json(face.engine.redrive_execution(id(&execution)?, &options).await?))
 }
 
 #[derive(Debug, Default, Deserialize)]

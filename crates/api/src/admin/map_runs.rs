@@ -59,6 +59,7 @@ pub(super) async fn update(
 pub(super) struct RedriveMapRun {
     error: Option<String>,
     item_filter: Option<String>,
+    from_state: Option<String>,
     #[serde(default)]
     current_definition: bool,
     client_token: Option<String>,
@@ -69,8 +70,9 @@ pub(super) async fn redrive(
     Path(map_run): Path<String>,
     Json(redrive): Json<RedriveMapRun>,
 ) -> Result<Json<Redriven>, ApiError> {
-    let RedriveMapRun { error, item_filter, current_definition, client_token } = redrive;
-    let selection = RerunSelection { error, item_filter, current_definition };
+    let RedriveMapRun { error, item_filter, from_state, current_definition, client_token } =
+        redrive;
+    let selection = RerunSelection { error, item_filter, from_state, current_definition };
     let id = id(&map_run)?;
     Ok(Json(face.engine.redrive_map_run(id, &selection, client_token.as_deref()).await?))
 }

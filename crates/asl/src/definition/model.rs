@@ -46,6 +46,13 @@ pub(crate) struct State {
     pub(crate) catch: Vec<Catcher>,
 }
 
+impl State {
+    pub(crate) fn is_distributed(&self) -> bool {
+        let Kind::Map(map) = &self.kind else { return false };
+        matches!(map.processor, Processor::Distributed(_))
+    }
+}
+
 /// How data moves through a state. Each language uses its own part of it.
 #[derive(Debug, Default)]
 pub(crate) struct DataFlow {

@@ -321,6 +321,7 @@ impl Run<'_> {
             redrives,
             redriven: false,
         }));
+        self.watch(|watch| watch.starts_map_run(thread.visit, arn, redrives));
         let spec = Box::new(spec);
         self.commands.push(Command::StartMapRun(spec.clone()));
         thread.activity = Activity::MapRun(spec);

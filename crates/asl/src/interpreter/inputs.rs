@@ -1,10 +1,11 @@
 //! What each input does. Inputs that concern nothing have been turned away before.
 
+use crate::entry::Entry;
 use crate::fault::FaultKind;
 use crate::io::{Failure, Input, Outcome, Timer, TimerKind, Visit};
 use crate::thread::{Activity, Thread, ThreadId};
 
-use super::{Flow, Run, events};
+use super::{Flow, ROOT, Run, events};
 
 impl Run<'_> {
     pub(crate) fn take(&mut self, input: Input) {
@@ -39,7 +40,8 @@ impl Run<'_> {
                 self.at(visit, |run, id, thread| run.map_run_ended(id, thread, outcome));
             }
             Input::Stopped(failure) => self.stopped(failure),
-            Input::Redriven => self.redriven(),
+            Input::Redriven => self.redriven(None),
+            Input::RedrivenFrom(entry) => self.redriven(Some(&entry)),
         }
         self.walk();
     }
@@ -89,18 +91,21 @@ impl Run<'_> {
         self.end(Outcome::Aborted(failure));
     }
 
-    /// Every state that had been stopped is entered again with the input it had.
-    fn redriven(&mut self) {
-        self.execution.outcome = None;
-        self.execution.redrives += 1;
-        self.execution.redriven_at = Some(self.execution.at);
-        let count = self.execution.redrives;
-        let last = self.execution.events;
-        let event = self.emit(last, "ExecutionRedriven", || {
-            let details = serde_json::json!({ "redriveCount": count });
-            Some(("executionRedrivenEventDetails", details))
-        });
+    /// Every state that had been stopped is entered again with the input it had; or only the one
+    /// named, and what was stopped is forgotten.
+    fn redriven(&mut self, entry: Option<&Entry>) {
+        if self.execution.outcome.take().is_none() {
+            self.execution.times_out_at = None;
+            self.stop_all();
+        }
+        let event = self.tell_redriven();
         self.set_execution_timer();
+        if let Some(thread) = entry.and_then(|entry| entry.thread(self.program, event)) {
+            self.drop_children(ROOT);
+            self.execution.threads[ROOT as usize] = Some(thread);
+            self.ready.push_back(ROOT);
+            return;
+        }
         for (id, thread) in self.execution.threads.iter_mut().enumerate() {
             let Some(thread) = thread else { continue };
             if matches!(thread.activity, Activity::Stopped) {
@@ -113,5 +118,16 @@ impl Run<'_> {
                 self.ready.extend(ThreadId::try_from(id));
             }
         }
+    }
+
+    pub(super) fn tell_redriven(&mut self) -> u64 {
+        self.execution.redrives += 1;
+        self.execution.redriven_at = Some(self.execution.at);
+        let count = self.execution.redrives;
+        let last = self.execution.events;
+        self.emit(last, "ExecutionRedriven", || {
+            let details = serde_json::json!({ "redriveCount": count });
+            Some(("executionRedrivenEventDetails", details))
+        })
     }
 }

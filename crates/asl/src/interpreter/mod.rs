@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::entry::Watch;
 use crate::execution::{Execution, execution_timer};
 use crate::fault::{Fault, RUNTIME};
 use crate::history::{Details, HistoryEvent};
@@ -34,7 +35,7 @@ pub(crate) use size::bytes;
 pub(crate) use task::task_command;
 
 /// The execution's own thread.
-const ROOT: ThreadId = 0;
+pub(crate) const ROOT: ThreadId = 0;
 
 /// One input being taken.
 pub(crate) struct Run<'r> {
@@ -54,6 +55,7 @@ pub(crate) struct Recorder<'r> {
     pub(crate) events: &'r mut Vec<HistoryEvent>,
     /// Once this event has come about, nothing more is done.
     pub(crate) until: u64,
+    pub(crate) watch: Option<&'r mut Watch>,
 }
 
 /// What a thread does after a step.
@@ -88,10 +90,21 @@ impl<'r> Run<'r> {
 
     pub(crate) fn begin(&mut self) {
         let start = Arc::clone(&self.execution.start);
-        self.emit(0, "ExecutionStarted", || events::execution_started(&start));
+        let started = self.emit(0, "ExecutionStarted", || events::execution_started(&start));
+        let resumed = start.resumption.as_deref().and_then(|resumption| {
+            let thread = resumption.entry.thread(self.program, started)?;
+            Some((resumption, thread))
+        });
+        let thread = match resumed {
+            Some((resumption, thread)) => {
+                self.execution.visits = resumption.visits;
+                self.execution.redrives = resumption.redrives;
+                Thread { last: self.tell_redriven(), ..thread }
+            }
+            // AWS: nothing follows ExecutionStarted, the first state's event names no previous one.
+            None => Thread::new(None, self.program.start(), Arc::clone(&start.input), 0),
+        };
         self.set_execution_timer();
-        // AWS: nothing follows ExecutionStarted, the first state's event names no previous one.
-        let thread = Thread::new(None, self.program.start(), Arc::clone(&start.input), 0);
         self.execution.threads.push(Some(thread));
         self.ready.push_back(ROOT);
         self.walk();
@@ -224,6 +237,12 @@ impl<'r> Run<'r> {
             });
         }
         id
+    }
+
+    fn watch(&mut self, tell: impl FnOnce(&mut Watch)) {
+        if let Some(watch) = self.recorder.as_mut().and_then(|recorder| recorder.watch.as_mut()) {
+            tell(watch);
+        }
     }
 
     /// Takes the latest event back, if it is the one named.

@@ -39,6 +39,7 @@ impl Run<'_> {
             events::state_entered(&state.name, input)
         });
         thread.last = thread.entered;
+        self.watch(|watch| watch.enters(&state.name, thread));
     }
 
     /// Does the state's work, the first time or again.

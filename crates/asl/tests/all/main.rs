@@ -14,6 +14,7 @@ mod mutations;
 mod paths;
 mod properties;
 mod recordings;
+mod redrives;
 mod retries;
 mod states;
 mod support;

@@ -6,22 +6,23 @@ use std::sync::Arc;
 use serde_json::Value;
 use stepbus_asl::map::batch_input;
 use stepbus_asl::{
-    Bounds, Command, Execution, Failure, Input, MapItem, MapRunSpec, Program, SEMANTICS, Start,
+    Bounds, Command, Execution, Failure, Input, MapItem, MapRunSpec, Program, Resumption,
+    SEMANTICS, Start,
 };
 use stepbus_model::{ExecutionId, MapRunId, RunId, arn};
 use stepbus_store::{
-    Batch, Cause, ExecutionEnd, ExecutionRow, ExecutionStatus, JournalRow, MapRunEnd, MapRunStatus,
-    StoreError,
+    Batch, Cause, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow,
+    MapRunEnd, MapRunStatus, StoreError,
 };
 use uuid::Uuid;
 
 use super::driver::{self, Driver, Fate, end};
 use super::items::source_name;
 use super::map_run::Parent;
-use super::pages::{Member, Unit};
+use super::pages::{Member, Trouble, Unit};
 use super::results::ChildResult;
 use super::roll::{Presence, Roll};
-use super::{journal, kind, sync};
+use super::{journal, kind, redrive, sync};
 use crate::engine::Engine;
 
 /// What all children of a map run have in common.
@@ -64,6 +65,10 @@ impl Family {
             state_machine_name: name.into(),
             bounds: Bounds::from(&engine.limits),
         }
+    }
+
+    pub(super) fn has_definition_of(&self, row: &ExecutionRow) -> bool {
+        self.definition == row.definition
     }
 
     /// What the child for an item, or for a batch of items, begins with.
@@ -140,12 +145,14 @@ impl Family {
         result
     }
 
-    /// Begins the child that takes these items; `old` is the one whose place it takes.
+    /// Begins the child that takes these items; `old` is the one whose place it takes, which it may
+    /// go on with.
     pub(super) fn begin(
         &self,
         engine: &Engine,
         unit: Unit,
         old: Option<ExecutionRow>,
+        resumption: Option<Box<Resumption>>,
     ) -> Result<Begun, Failure> {
         let input = self.input(&unit)?;
         let index = unit.index;
@@ -162,6 +169,7 @@ impl Family {
             role_arn: None,
             seed: identity.as_u64_pair().0,
             workflow_type: self.spec.execution_type,
+            resumption,
             bounds: self.bounds,
         };
         let row = ExecutionRow {
@@ -254,15 +262,28 @@ pub(super) async fn resume(
     ended(driver.run().await?)
 }
 
-/// Has a STANDARD child go on from where it failed.
+/// Has a child that did not succeed go on from where it failed, or from a state that it was in.
 pub(super) async fn redrive(
     engine: Arc<Engine>,
     family: &Family,
-    row: ExecutionRow,
+    (row, unit): (ExecutionRow, Unit),
+    state: Option<&str>,
     presence: Arc<Presence>,
-) -> Result<ExecutionStatus, StoreError> {
-    let row = super::redrive::reopen(&engine, row, engine.clock.now(), Batch::new()).await?;
-    resume(engine, family, row, presence).await
+) -> Result<ExecutionStatus, Trouble> {
+    let found = match state {
+        None => None,
+        // One that was to run again already, before a state was named, need not have entered it.
+        state => redrive::entry(&engine, &row, state).await?.ok(),
+    };
+    let anew = found.is_none() && row.kind == ExecutionKind::Express;
+    if anew || row.definition != family.definition {
+        let begun = family.begin(&engine, unit, Some(row), found.map(Box::new));
+        let begun = begun.map_err(Trouble::Failed)?;
+        return Ok(run(engine, family, begun, presence).await?);
+    }
+    let input = found.map_or(Input::Redriven, |found| Input::RedrivenFrom(Box::new(found.entry)));
+    let row = redrive::reopen(&engine, row, engine.clock.now(), Batch::new(), input).await?;
+    Ok(resume(engine, family, row, presence).await?)
 }
 
 fn ended(fate: Fate) -> Result<ExecutionStatus, StoreError> {

@@ -251,7 +251,8 @@ impl Driver {
         // What began in this process was in flight at no crash: it waited for room in memory, or
         // the store failed for a while.
         let in_flight = tasks.iter().any(inside::is_call);
-        if in_flight && self.row.started < self.engine.started {
+        let began = self.row.redriven.unwrap_or(self.row.started);
+        if in_flight && began < self.engine.started {
             self.row.recoveries += 1;
             batch.set_recoveries(self.row.id, self.row.recoveries);
         }

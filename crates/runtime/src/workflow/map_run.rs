@@ -60,6 +60,7 @@ pub(super) fn begin(
         redriven: None,
         only_marked: false,
         definition: None,
+        from_state: None,
         spec: Bytes::from(serde_json::to_vec(&kept).unwrap_or_default()),
         source_version: None,
         error: None,

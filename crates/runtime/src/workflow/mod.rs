@@ -53,7 +53,7 @@ pub use inside::{OFFERED, Offer, not_offered};
 pub use items::ITEM_PAGES;
 pub(crate) use journal::decode as decode_journal;
 pub(crate) use redrive::obstacle;
-pub use redrive::{RedriveError, Redriven, RerunSelection};
+pub use redrive::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 pub use restore::{Restored, restore};
 pub use start::StartError;
 pub use tokens::TaskError;
@@ -147,6 +147,7 @@ impl Engine {
             seed: self.seed(&id.to_string()),
             workflow_type: workflow.spec.kind,
             map_item: None,
+            resumption: None,
             bounds: Bounds::from(&self.limits),
         };
         let row = ExecutionRow {

@@ -4,22 +4,26 @@
 //! Children are marked first, some in each commit; the last commit has the map run run again. What
 //! was marked when the process ended in between is taken up by the next redrive.
 
+mod reopen;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use stepbus_asl::{Execution, Input, MapRunSpec};
+use stepbus_asl::{Input, MapRunSpec, WorkflowType};
 use stepbus_expr::{Env, Scope, Template};
 use stepbus_model::{ExecutionId, MapRunId, RunId, Timestamp, crash};
 use stepbus_store::{
     AuditRow, Batch, ClaimRow, ExecutionFilter, ExecutionKind, ExecutionRow, ExecutionStatus,
-    JournalRow, MapRunRedrive, MapRunRow, MapRunStatus, StoreError,
+    MapRunRedrive, MapRunRow, MapRunStatus, StoreError,
 };
 
-use super::{journal, later};
+use super::{journal, within};
+use crate::catalogue::Workflow;
 use crate::engine::Engine;
 use crate::maps::spec_of;
+pub(super) use reopen::{entry, reopen, restart};
 
 /// Which of the children that did not succeed run again. All when nothing is said.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -29,15 +33,35 @@ pub struct RerunSelection {
     pub error: Option<String>,
     /// JSONata over the item, `$states.input`; only those for which it is true.
     pub item_filter: Option<String>,
+    /// Those that entered this state begin at it, with the input it had.
+    pub from_state: Option<String>,
     /// They begin anew by the workflow's current definition.
     #[serde(default)]
     pub current_definition: bool,
 }
 
 impl RerunSelection {
+    /// Whether items that never began are meant too.
     fn is_everything(&self) -> bool {
-        self.error.is_none() && self.item_filter.is_none()
+        self.error.is_none() && self.item_filter.is_none() && self.from_state.is_none()
     }
+
+    fn names(&self, row: &ExecutionRow) -> bool {
+        self.error.is_none() || self.error == row.error
+    }
+}
+
+/// How an execution goes on that is redriven; from where it stood when nothing is said.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RedriveOptions {
+    /// A state that it entered: it is entered again with the input it had.
+    pub from_state: Option<String>,
+    /// It goes on by the workflow's current definition.
+    #[serde(default)]
+    pub current_definition: bool,
+    /// The same token redrives once.
+    pub client_token: Option<String>,
 }
 
 /// What was redriven.
@@ -82,38 +106,6 @@ pub(crate) fn obstacle(engine: &Engine, row: &ExecutionRow) -> Option<String> {
     }
 }
 
-/// Commits that what ended without success runs again, with what is in `batch`.
-pub(super) async fn reopen(
-    engine: &Engine,
-    row: ExecutionRow,
-    at: Timestamp,
-    mut batch: Batch,
-) -> Result<ExecutionRow, StoreError> {
-    let program = engine.program_of(&row).await?;
-    let rows = engine.store.journal(row.id, 0).await?;
-    let first = rows.last().map_or(0, |last| last.first + u64::from(last.count));
-    let mut entries = journal::decode(&rows, 0)?.into_iter();
-    let Some((began, Input::Started(start))) = entries.next() else {
-        return Err(StoreError::Failed(format!("{}: its journal has no start", row.id)));
-    };
-    let (mut execution, _) = Execution::begin(&program, began, *start);
-    for (at, input) in entries {
-        execution.apply(&program, at, input);
-    }
-    let at = later(at, execution.latest());
-    batch.redrive_execution(&row, at);
-    // A child that its map run aborted has no entry of that: it simply goes on.
-    if execution.outcome().is_some() {
-        let entries = journal::encode(&[(at, Input::Redriven)]);
-        batch.append_journal(JournalRow { execution: row.id, first, count: 1, entries });
-    }
-    crash::point("redrive.before_commit");
-    engine.store.commit(batch).await?;
-    crash::point("redrive.after_commit");
-    let gone = || StoreError::Gone(row.id.to_string());
-    engine.store.execution(row.id).await?.ok_or_else(gone)
-}
-
 /// The map run that a redriven state goes on with, running again with all its children that did
 /// not succeed; none when the state had none.
 pub(super) async fn map_run_of(
@@ -136,6 +128,7 @@ pub(super) async fn map_run_of(
             at: engine.clock.now(),
             only_marked: false,
             definition: None,
+            from_state: None,
         };
         batch.redrive_map_run(redrive, row.run);
         engine.store.commit(batch).await?;
@@ -159,11 +152,12 @@ async fn mark(
         after = last.id;
         let mut batch = Batch::new();
         for row in rows {
-            let error = selection.error.as_deref();
-            let named = error.is_none_or(|error| row.error.as_deref() == Some(error));
             if row.awaits_redrive {
                 marked += 1;
-            } else if named && passes(engine, &row, filter).await? {
+            } else if selection.names(&row)
+                && passes(engine, &row, filter).await?
+                && was_in(engine, &row, selection.from_state.as_deref()).await?
+            {
                 marked += 1;
                 batch.await_redrive(&row);
             }
@@ -191,17 +185,30 @@ async fn passes(
     Ok(matches!(filter.eval(&scope), Ok(Some(Value::Bool(true)))))
 }
 
+/// Whether the child entered the state; there is nothing to ask when none is named.
+async fn was_in(
+    engine: &Engine,
+    row: &ExecutionRow,
+    state: Option<&str>,
+) -> Result<bool, StoreError> {
+    match state {
+        None => Ok(true),
+        state => Ok(entry(engine, row, state).await?.is_ok()),
+    }
+}
+
 impl Engine {
-    /// Runs an execution again from the state that failed, as RedriveExecution does. The same
-    /// client token redrives once.
+    /// Runs an execution again, as RedriveExecution does: from the state that failed, or from
+    /// another one that it was in.
     ///
     /// # Errors
-    /// When it is not there, cannot be redriven, or the store fails.
+    /// When it is not there, cannot be redriven so, or the store fails.
     pub async fn redrive_execution(
         self: &Arc<Self>,
         id: ExecutionId,
-        client_token: Option<&str>,
+        options: &RedriveOptions,
     ) -> Result<Redriven, RedriveError> {
+        let client_token = options.client_token.as_deref();
         let row = self.store.execution(id).await?;
         let row =
             row.ok_or_else(|| RedriveError::NotFound(format!("ExecutionDoesNotExist: {id}")))?;
@@ -211,11 +218,45 @@ impl Engine {
         if let Some(why) = obstacle(self, &row) {
             return Err(RedriveError::NotRedrivable(format!("{id}: {why}")));
         }
+        let refused =
+            |why: &dyn std::fmt::Display| RedriveError::NotRedrivable(format!("{id}: {why}"));
+        let current = match options.current_definition {
+            true => Some(self.current_workflow(&row).ok_or_else(|| {
+                refused(&"its workflow is not declared, or is not STANDARD any more")
+            })?),
+            false => None,
+        };
+        let current = current.filter(|workflow| workflow.definition != row.definition);
+        let state = options.from_state.as_deref();
+        let found = match (state, &current) {
+            (None, None) => None,
+            _ => Some(entry(self, &row, state).await?.map_err(|why| refused(&why))?),
+        };
+        if let (Some(found), Some(current)) = (&found, &current) {
+            let state = &found.entry.state;
+            current.program.check_own_state(state).map_err(|why| {
+                refused(&format!("it would go on at '{state}' by the current definition: {why}"))
+            })?;
+        }
         let mut batch = Batch::acceptance();
         let at = self.clock.now();
         self.claim_redrive(&mut batch, &id.to_string(), client_token, at);
-        self.note_redrive(&mut batch, "RedriveExecution", &id.to_string(), String::new());
-        let row = reopen(self, row, at, batch).await?;
+        let mut detail = String::new();
+        if let Some(found) = &found {
+            detail = format!("from state {}", found.entry.state);
+        }
+        if let Some(current) = &current {
+            detail.push_str(&format!(", by definition {}", current.definition));
+        }
+        self.note_redrive(&mut batch, "RedriveExecution", &id.to_string(), detail);
+        let row = match (found, current) {
+            (Some(found), Some(current)) => restart(self, row, &current, found, at, batch).await?,
+            (found, _) => {
+                let input = found
+                    .map_or(Input::Redriven, |found| Input::RedrivenFrom(Box::new(found.entry)));
+                reopen(self, row, at, batch, input).await?
+            }
+        };
         self.executions.load(self, id);
         Ok(Redriven { redrive_date: row.redriven.unwrap_or(at), children: 0 })
     }
@@ -244,24 +285,27 @@ impl Engine {
             let why = format!("{id}: it or its execution is RUNNING");
             return Err(RedriveError::NotRedrivable(why));
         }
-        let definition = match selection.current_definition {
-            true => Some(self.current_definition(&row, parent.as_ref())?),
-            false => None,
-        };
+        let definition = self.definition_for(&row, parent.as_ref(), selection).await?;
         let children = mark(self, &row, filter.as_ref(), selection).await?;
         let never_began = selection.is_everything() && row.counts.items.pending() > 0;
         if children == 0 && !never_began {
+            let why = selection.from_state.as_ref().map_or_else(String::new, |state| {
+                format!(" from the state '{state}'; no child that may run again entered it")
+            });
             return Err(RedriveError::NotRedrivable(format!(
-                "{id}: nothing of it is to run again"
+                "{id}: nothing of it is to run again{why}"
             )));
         }
         let at = self.clock.now();
         let mut batch = Batch::acceptance();
         self.claim_redrive(&mut batch, &id.to_string(), client_token, at);
-        let what = format!("{children} children");
+        let from_state = selection.from_state.clone();
+        let from = from_state.as_ref().map_or_else(String::new, |state| format!(" from {state}"));
+        let what = format!("{children} children{from}");
         self.note_redrive(&mut batch, "RedriveMapRun", &id.to_string(), what);
         let only_marked = !selection.is_everything();
-        let redrive = MapRunRedrive { id, visit: row.visit, at, only_marked, definition };
+        let visit = row.visit;
+        let redrive = MapRunRedrive { id, visit, at, only_marked, definition, from_state };
         batch.redrive_map_run(redrive, row.run);
         crash::point("redrive.before_commit");
         self.store.commit(batch).await?;
@@ -284,63 +328,98 @@ impl Engine {
             return Err(RedriveError::NotFound(format!("ResourceNotFound: {run}")));
         }
         filter_of(selection)?;
-        let mut done = Vec::new();
-        if selection.is_everything() && !selection.current_definition {
-            self.redrive_executions(run, &mut done).await?;
+        let (mut done, mut refused) = (Vec::new(), None);
+        if selection.item_filter.is_none() {
+            refused = self.redrive_executions(run, selection, &mut done).await?;
         }
         for row in self.store.map_runs_of_run(run).await? {
             match self.redrive_map_run(row.id, selection, None).await {
                 Ok(redriven) => done.push((row.id.to_string(), redriven)),
-                Err(RedriveError::NotRedrivable(_)) => {}
+                Err(RedriveError::NotRedrivable(why)) => refused = refused.or(Some(why)),
                 Err(error) => return Err(error),
             }
         }
         if done.is_empty() {
+            let why = match (&selection.from_state, refused) {
+                (Some(_), Some(why)) => format!(": {why}"),
+                _ => String::new(),
+            };
             return Err(RedriveError::NotRedrivable(format!(
-                "{run}: nothing of it is to run again"
+                "{run}: nothing of it is to run again{why}"
             )));
         }
         Ok(done)
     }
 
+    /// Redrives the run's executions that can be and are selected; gives why one of them was not.
     async fn redrive_executions(
         self: &Arc<Self>,
         run: RunId,
+        selection: &RerunSelection,
         done: &mut Vec<(String, Redriven)>,
-    ) -> Result<(), RedriveError> {
+    ) -> Result<Option<String>, RedriveError> {
         let filter = ExecutionFilter { run: Some(run), ..ExecutionFilter::default() };
-        let mut before = None;
+        let options = RedriveOptions {
+            from_state: selection.from_state.clone(),
+            current_definition: selection.current_definition,
+            client_token: None,
+        };
+        let (mut before, mut refused) = (None, None);
         loop {
             let rows = self.store.executions(filter, before, self.limits.page_rows).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
+            let Some(last) = rows.last() else { return Ok(refused) };
             before = Some(last.id);
-            for row in rows.iter().filter(|row| obstacle(self, row).is_none()) {
-                done.push((row.id.to_string(), self.redrive_execution(row.id, None).await?));
+            for row in rows.iter().filter(|row| selection.names(row)) {
+                if obstacle(self, row).is_some() {
+                    continue;
+                }
+                match self.redrive_execution(row.id, &options).await {
+                    Ok(redriven) => done.push((row.id.to_string(), redriven)),
+                    Err(RedriveError::NotRedrivable(why)) => refused = refused.or(Some(why)),
+                    Err(error) => return Err(error),
+                }
             }
         }
     }
 
-    /// The current definition of the map run's workflow, if its Map state is still there.
-    fn current_definition(
+    /// The definition that the children of a redrive are to begin anew by, when it is not theirs;
+    /// the state they are to begin at, if one is named, must be there.
+    async fn definition_for(
         &self,
         map_run: &MapRunRow,
         parent: Option<&ExecutionRow>,
-    ) -> Result<u64, RedriveError> {
-        let catalogue = self.catalogue();
-        let id = parent.filter(|row| row.item.is_none()).map(|row| row.workflow);
-        let found = catalogue.workflows.values().find(|workflow| Some(workflow.id) == id);
-        let workflow = found.ok_or_else(|| {
-            RedriveError::NotRedrivable(format!("{}: its workflow is not declared", map_run.id))
+        selection: &RerunSelection,
+    ) -> Result<Option<u64>, RedriveError> {
+        let id = map_run.id;
+        let refused = |why: String| RedriveError::NotRedrivable(format!("{id}: {why}"));
+        let Some(parent) = parent else { return Err(refused("its execution is gone".to_owned())) };
+        let (program, definition) = match selection.current_definition {
+            false => (self.program_of(parent).await?, None),
+            true => {
+                let current = self.current_workflow(parent);
+                let current =
+                    current.ok_or_else(|| refused("its workflow is not declared".to_owned()))?;
+                let program = within(&*self.store, current.program.clone(), parent).await;
+                let there = |_| refused("the current definition has not its parent".to_owned());
+                (program.map_err(there)?, Some(current.definition))
+            }
+        };
+        let path = spec_of(map_run)?.state_path;
+        let processor = program.processor(&path).ok_or_else(|| {
+            refused(format!("the current definition has no distributed Map at {path}"))
         })?;
-        let spec = spec_of(map_run)?;
-        if workflow.program.processor(&spec.state_path).is_none() {
-            let path = spec.state_path;
-            return Err(RedriveError::NotRedrivable(format!(
-                "{}: the current definition has no distributed Map at {path}",
-                map_run.id
-            )));
+        if let Some(state) = &selection.from_state {
+            processor.check_own_state(state).map_err(|why| refused(why.to_string()))?;
         }
-        Ok(workflow.definition)
+        Ok(definition)
+    }
+
+    /// The workflow of an execution as it is declared now.
+    fn current_workflow(&self, row: &ExecutionRow) -> Option<Arc<Workflow>> {
+        let catalogue = self.catalogue();
+        let mut workflows = catalogue.workflows.values();
+        let found = workflows.find(|workflow| workflow.id == row.workflow)?;
+        (found.spec.kind == WorkflowType::Standard || row.item.is_some()).then(|| found.clone())
     }
 
     async fn redriven_before(

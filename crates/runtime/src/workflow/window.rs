@@ -89,7 +89,7 @@ pub(super) struct MapRun<'a> {
     waiting: Loaded,
     /// All pages have come.
     all_here: bool,
-    children: JoinSet<Result<Tally, StoreError>>,
+    children: JoinSet<Result<Tally, Trouble>>,
     /// Items of the children in flight.
     flying: u64,
     /// Children that are over and not handed over for commit yet.
@@ -196,7 +196,9 @@ impl<'a> MapRun<'a> {
                 }
                 Some(ended) = self.children.join_next(), if !self.children.is_empty() => {
                     match ended {
-                        Ok(tally) => self.count(&tally?),
+                        Ok(Ok(tally)) => self.count(&tally),
+                        Ok(Err(Trouble::Store(error))) => return Err(error),
+                        Ok(Err(Trouble::Failed(failure))) => return self.give_up(failure).await,
                         Err(panic) => {
                             let failure = Failure::new("States.Runtime", panic.to_string());
                             return self.give_up(failure).await;
@@ -286,16 +288,18 @@ impl<'a> MapRun<'a> {
         }
         let old = self.waiting.again.remove(&unit.index);
         if let Some(row) = old.as_ref().filter(|row| self.goes_on(row)) {
-            let (engine, family, row) = (self.engine.clone(), self.family.clone(), row.clone());
+            let (engine, family) = (self.engine.clone(), self.family.clone());
+            let (old, state) = ((row.clone(), unit), self.row.from_state.clone());
             let presence = self.roll.sign(Some(self.presence.clone()));
             self.flying += u64::from(items);
             self.children.spawn(async move {
-                let status = child::redrive(engine, &family, row, presence).await?;
+                let state = state.as_deref();
+                let status = child::redrive(engine, &family, old, state, presence).await?;
                 Ok(Tally { status, items })
             });
             return Ok(());
         }
-        let begun = self.family.begin(self.engine, unit, old)?;
+        let begun = self.family.begin(self.engine, unit, old, None)?;
         if begun.is_over() {
             let status = begun.record(&mut self.over.batch);
             self.over.children += 1;
@@ -314,7 +318,8 @@ impl<'a> MapRun<'a> {
 
     /// Whether a child that did not succeed goes on from where it failed, or begins anew.
     fn goes_on(&self, row: &ExecutionRow) -> bool {
-        row.kind == ExecutionKind::Standard && self.row.definition.is_none()
+        let same = self.row.definition.is_none() && self.family.has_definition_of(row);
+        self.row.from_state.is_some() || row.kind == ExecutionKind::Standard && same
     }
 
     /// Hands over for commit the children that are over.

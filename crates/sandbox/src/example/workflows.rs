@@ -60,6 +60,7 @@ impl World {
             seed: 1,
             workflow_type: WorkflowType::Standard,
             map_item,
+            resumption: None,
             bounds: stepbus_asl::Bounds::default(),
         };
         let (mut execution, commands) = Execution::begin(program, Timestamp(0), start);

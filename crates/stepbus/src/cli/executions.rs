@@ -73,6 +73,13 @@ pub(super) enum Executions {
     /// failed, as RedriveExecution does.
     Redrive {
         execution: ExecutionId,
+        /// A state that it was in, to begin at with the input it had; the one that failed when none
+        /// is named.
+        #[arg(long, value_name = "STATE")]
+        from_state: Option<String>,
+        /// The definition it goes on by: the one it had, or the workflow's current one.
+        #[arg(long, default_value = "original", value_parser = ["original", "current"])]
+        definition: String,
         /// The same token redrives once.
         #[arg(long, value_name = "TOKEN")]
         client_token: Option<String>,
@@ -149,9 +156,14 @@ impl Executions {
             }
             Executions::Export(export) => export.run(client),
             Executions::Replay(replay) => replay.run(client),
-            Executions::Redrive { execution, client_token } => {
+            Executions::Redrive { execution, from_state, definition, client_token } => {
                 let path = format!("executions/{execution}/redrive");
-                let answer = client.post(&path, &json!({ "clientToken": client_token }))?;
+                let options = json!({
+                    "fromState": from_state,
+                    "currentDefinition": definition == "current",
+                    "clientToken": client_token,
+                });
+                let answer = client.post(&path, &options)?;
                 Ok(client.show(&answer, |_| format!("{execution} runs again\n")))
             }
             Executions::Stop { execution, error, cause } => {

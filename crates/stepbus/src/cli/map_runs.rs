@@ -21,8 +21,12 @@ pub(super) struct Selection {
     /// Only those for whose item (`$states.input`) this JSONata is true.
     #[arg(long, value_name = "JSONATA")]
     item_filter: Option<String>,
-    /// The definition they run by: the one they had, or the workflow's current one; by that they
-    /// begin anew.
+    /// Only those that entered this state; they begin at it, with the input it had.
+    #[arg(long, value_name = "STATE")]
+    from_state: Option<String>,
+    /// The definition they run by: the one they had, or the workflow's current one. By that an
+    /// execution goes on at the state that failed, a map run's children begin anew, and each at
+    /// --from-state when that is given.
     #[arg(long, default_value = "original", value_parser = ["original", "current"])]
     definition: String,
 }
@@ -32,6 +36,7 @@ impl Selection {
         json!({
             "error": self.error,
             "itemFilter": self.item_filter,
+            "fromState": self.from_state,
             "currentDefinition": self.definition == "current",
         })
     }

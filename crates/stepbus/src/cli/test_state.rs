@@ -125,6 +125,7 @@ impl TestState {
                 seed: 1,
                 workflow_type: WorkflowType::Standard,
                 map_item: None,
+                resumption: None,
                 bounds: Bounds::default(),
             },
             at: SystemClock::default().now(),

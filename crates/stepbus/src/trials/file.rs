@@ -130,6 +130,7 @@ impl Suite {
             seed: case.seed,
             workflow_type: self.kind,
             map_item: None,
+            resumption: None,
             bounds: Bounds::default(),
         }
     }

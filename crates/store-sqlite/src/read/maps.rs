@@ -11,14 +11,14 @@ use crate::write::int;
 const COLUMNS: &str = "SELECT m.id, m.run, m.execution, m.visit, m.status, m.started, m.ended,
     m.error, m.error_cause, m.spec, m.source_version, m.max_concurrency,
     m.tolerated_failure_count, m.tolerated_failure_percentage, m.redrives, m.redriven,
-    m.only_marked, m.definition,
+    m.only_marked, m.definition, m.from_state,
     c.total, c.running, c.succeeded, c.failed, c.timed_out, c.aborted, c.results_written,
     c.failures_not_redrivable, c.pending_redrive, c.x_total, c.x_running, c.x_succeeded,
     c.x_failed, c.x_timed_out, c.x_aborted, c.x_results_written, c.x_failures_not_redrivable,
     c.x_pending_redrive";
 /// Where the counts of the items begin, and those of the children.
-const ITEMS: usize = 18;
-const CHILDREN: usize = 27;
+const ITEMS: usize = 19;
+const CHILDREN: usize = 28;
 
 /// Map runs that meet a condition, found as `hint` says.
 fn map_run_query(hint: &str, condition: &str) -> String {
@@ -47,6 +47,7 @@ fn map_run_row(row: &Row<'_>) -> Result<MapRunRow> {
         redriven: maybe_time(row, 15)?,
         only_marked: row.get(16)?,
         definition: row.get::<_, Option<i64>>(17)?.map(i64::cast_unsigned),
+        from_state: row.get(18)?,
         counts: MapCounts { items: counts(row, ITEMS)?, executions: counts(row, CHILDREN)? },
     })
 }

@@ -25,8 +25,9 @@ impl<'c> Maps<'c> {
             insert_map_run: conn.prepare(
                 "INSERT INTO map_runs (id, run, execution, visit, status, started, ended, error,
                  error_cause, spec, source_version, max_concurrency, tolerated_failure_count,
-                 tolerated_failure_percentage, redrives, redriven, only_marked, definition) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7,
-                 ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+                 tolerated_failure_percentage, redrives, redriven, only_marked,
+                 definition, from_state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+                 ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
             )?,
             insert_counts: conn.prepare(
                 "INSERT INTO map_counts (map_run, total, running, succeeded, failed, timed_out, aborted,
@@ -43,7 +44,7 @@ impl<'c> Maps<'c> {
             redrive: conn.prepare(
                 "UPDATE map_runs SET status = 1, ended = NULL, error = NULL, error_cause = NULL,
                  visit = ?2, redrives = redrives + 1, redriven = ?3, only_marked = ?4,
-                 definition = ?5 WHERE id = ?1 AND status > 1",
+                 definition = ?5, from_state = ?6 WHERE id = ?1 AND status > 1",
             )?,
             update: conn.prepare(
                 "UPDATE map_runs SET max_concurrency = ?2, tolerated_failure_count = ?3,
@@ -77,7 +78,8 @@ impl<'c> Maps<'c> {
             row.redrives,
             row.redriven.map(|at| at.0),
             row.only_marked,
-            row.definition.map(int)
+            row.definition.map(int),
+            row.from_state
         ])?;
         self.insert_counts.execute(params_from_iter(counts(row.id, &row.counts)))?;
         Ok(())
@@ -106,7 +108,8 @@ impl<'c> Maps<'c> {
             int(redrive.visit),
             redrive.at.0,
             redrive.only_marked,
-            redrive.definition.map(int)
+            redrive.definition.map(int),
+            redrive.from_state
         ];
         hit(&mut self.redrive, values, format_args!("the ended {}", redrive.id))
     }

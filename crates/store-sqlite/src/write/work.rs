@@ -62,7 +62,7 @@ impl<'c> Work<'c> {
             restart: conn.prepare(
                 "UPDATE executions SET definition = ?2, status = ?3, started = ?4, ended = ?5,
                  error = ?6, error_cause = ?7, output = ?8, recoveries = 0, awaits_redrive = 0,
-                 redrives = ?9, redriven = ?10, semantics = ?11 WHERE id = ?1 AND status > 2",
+                 redrives = ?9, redriven = ?10, semantics = ?11, kind = ?12 WHERE id = ?1 AND status > 2",
             )?,
             delete_journal: conn.prepare("DELETE FROM journal WHERE execution = ?1")?,
             insert_journal: conn.prepare(
@@ -149,7 +149,8 @@ impl<'c> Work<'c> {
             row.output.as_deref(),
             row.redrives,
             row.redriven.map(|at| at.0),
-            row.semantics
+            row.semantics,
+            row.kind.code()
         ];
         hit(&mut self.restart, values, format_args!("the unsuccessful {}", row.id))?;
         self.delete_snapshot.execute([int(row.id.0)])?;

@@ -163,6 +163,7 @@ impl Ground {
             redriven: None,
             only_marked: false,
             definition: None,
+            from_state: None,
             spec: Bytes::from_static(b"{}"),
             source_version: None,
             error: None,

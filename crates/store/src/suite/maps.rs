@@ -6,8 +6,8 @@ use stepbus_model::{ExecutionId, MapRunId};
 use super::Driver;
 use super::ground::{Ground, WORKFLOW, after, at, ended};
 use crate::{
-    Batch, ExecutionRow, ExecutionStatus, JournalRow, MapCounts, MapPageRow, MapRunEnd,
-    MapRunRedrive, MapRunRow, MapRunStatus, MapSettings, StoreError, WorkflowTotals,
+    Batch, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, MapCounts, MapPageRow,
+    MapRunEnd, MapRunRedrive, MapRunRow, MapRunStatus, MapSettings, StoreError, WorkflowTotals,
 };
 
 fn page(map_run: &MapRunRow, page: u64, first_index: u64, count: u32) -> MapPageRow {
@@ -265,6 +265,7 @@ pub async fn what_failed_runs_again(driver: &impl Driver) {
         at: at(20),
         only_marked: true,
         definition: Some(5),
+        from_state: Some("Get".into()),
     };
     let mut batch = Batch::new();
     batch.redrive_execution(&parent, at(20));
@@ -275,6 +276,7 @@ pub async fn what_failed_runs_again(driver: &impl Driver) {
     let row = store.map_run(map_run.id).await.unwrap().unwrap();
     assert_eq!((row.status, row.visit, row.redrives), (MapRunStatus::Running, 9, 1));
     assert_eq!((row.redriven, row.only_marked, row.definition), (anew, true, Some(5)));
+    assert_eq!(row.from_state.as_deref(), Some("Get"));
     let counts = row.counts.items;
     assert_eq!((counts.running, counts.succeeded, counts.pending_redrive), (1, 1, 1));
     let runs = ExecutionRow {
@@ -295,4 +297,40 @@ pub async fn what_failed_runs_again(driver: &impl Driver) {
     let mut batch = Batch::new();
     batch.redrive_map_run(redrive, ground.run);
     assert!(matches!(ground.refused(batch).await, StoreError::Gone(_)));
+}
+
+pub async fn an_execution_begins_anew(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let old = ground.execution();
+    let mut batch = Batch::new();
+    batch.start_execution(old.clone());
+    batch.append_journal(JournalRow {
+        execution: old.id,
+        first: 0,
+        count: 1,
+        entries: Bytes::from_static(b"[1]"),
+    });
+    batch.end_execution(&old, ended(ExecutionStatus::Failed, 6));
+    ground.commit(batch).await;
+    let old = store.execution(old.id).await.unwrap().unwrap();
+    let anew = ExecutionRow {
+        kind: ExecutionKind::Express,
+        status: ExecutionStatus::Running,
+        ended: None,
+        error: None,
+        error_cause: None,
+        redrives: 1,
+        redriven: Some(at(8)),
+        ..old.clone()
+    };
+    let mut batch = Batch::new();
+    batch.restart_execution(&old, anew.clone());
+    ground.commit(batch).await;
+    assert_eq!(store.execution(old.id).await.unwrap().as_ref(), Some(&anew));
+    assert_eq!(store.journal(old.id, 0).await.unwrap(), []);
+    let totals = WorkflowTotals { started: 1, ..WorkflowTotals::default() };
+    assert_eq!(store.workflow_totals().await.unwrap(), [(WORKFLOW, totals)]);
+    assert_eq!(store.run(ground.run).await.unwrap().unwrap().open, 1);
+    ground.sound().await;
 }

@@ -69,6 +69,7 @@ macro_rules! conformance {
             a_batch_counts_as_its_items
             children_await_a_redrive
             what_failed_runs_again
+            an_execution_begins_anew
             a_running_map_run_takes_other_settings
             the_log_is_read_up_to_the_horizon
             matches_stand_behind_a_cursor

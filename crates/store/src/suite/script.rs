@@ -439,6 +439,7 @@ impl Script {
             redriven: None,
             only_marked: false,
             definition: None,
+            from_state: None,
             spec: Bytes::from_static(b"{}"),
             source_version: None,
             error: None,

@@ -87,6 +87,7 @@ fn start(input: Value) -> Start {
         seed: 42,
         workflow_type: WorkflowType::Standard,
         map_item: None,
+        resumption: None,
         bounds: Bounds::default(),
     }
 }

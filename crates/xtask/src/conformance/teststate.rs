@@ -47,6 +47,7 @@ fn request(params: &Value) -> Request {
             seed: 7,
             workflow_type: WorkflowType::Express,
             map_item: None,
+            resumption: None,
             bounds: Bounds::from(&Limits::AWS),
         },
         at: Timestamp(1_764_000_000_000),

@@ -8,6 +8,7 @@ mod nested;
 mod pages;
 mod readers;
 mod redrive;
+mod rerun;
 mod waits;
 mod world;
 mod writers;

@@ -11,10 +11,12 @@ use stepbus_store::{ExecutionStatus, MapCounts, MapRunStatus};
 
 use super::maps::{items, map};
 use super::world::{CALL, Running, Target, World, until};
-use crate::workflow::{RedriveError, RerunSelection};
+use crate::workflow::{RedriveError, RedriveOptions, RerunSelection};
 
 /// A target for which the items that `bad` names fail until it is repaired.
-async fn target(bad: impl Fn(u64) -> bool + Send + 'static) -> (Target, Arc<AtomicBool>) {
+pub(super) async fn target(
+    bad: impl Fn(u64) -> bool + Send + 'static,
+) -> (Target, Arc<AtomicBool>) {
     let target = Target::start().await;
     let repaired = Arc::new(AtomicBool::new(false));
     let works = repaired.clone();
@@ -35,13 +37,16 @@ fn asked(target: &Target) -> BTreeMap<u64, usize> {
     asked
 }
 
-async fn only_map_run(running: &Running, id: ExecutionId) -> (MapRunId, MapRunStatus, MapCounts) {
+pub(super) async fn only_map_run(
+    running: &Running,
+    id: ExecutionId,
+) -> (MapRunId, MapRunStatus, MapCounts) {
     let map_runs = running.map_runs(id).await;
     assert_eq!(map_runs.len(), 1);
     (map_runs[0].id, map_runs[0].status, map_runs[0].counts)
 }
 
-async fn ended(running: &Running, id: MapRunId) {
+pub(super) async fn ended(running: &Running, id: MapRunId) {
     until("the map run ends", async || {
         running.engine.store.map_run(id).await.unwrap().unwrap().status != MapRunStatus::Running
     })
@@ -117,7 +122,7 @@ async fn a_selection_runs_again_and_nothing_else() {
     let selection = RerunSelection {
         error: Some("States.Http.StatusCode.422".into()),
         item_filter: Some("$states.input.n < 50".into()),
-        current_definition: false,
+        ..RerunSelection::default()
     };
     let done = running.engine.rerun_failed(run, &selection).await.unwrap();
     assert_eq!((done.len(), done[0].1.children), (1, 10));
@@ -151,9 +156,11 @@ async fn a_redriven_execution_goes_on_with_its_map_run() {
 
         let view = running.engine.execution(id).await.unwrap().unwrap();
         assert_eq!(view.redrive_status, "REDRIVABLE");
-        let redriven = running.engine.redrive_execution(id, Some("once")).await.unwrap();
+        let once =
+            RedriveOptions { client_token: Some("once".into()), ..RedriveOptions::default() };
+        let redriven = running.engine.redrive_execution(id, &once).await.unwrap();
         assert_eq!(running.output(id).await, json!((0..60).collect::<Vec<u64>>()));
-        assert_eq!(running.engine.redrive_execution(id, Some("once")).await.unwrap(), redriven);
+        assert_eq!(running.engine.redrive_execution(id, &once).await.unwrap(), redriven);
         running.expect_sound().await;
         let (same, status, counts) = only_map_run(&running, id).await;
         assert_eq!((same, status), (map_run, MapRunStatus::Succeeded));
@@ -202,23 +209,24 @@ async fn an_execution_goes_on_from_the_state_that_failed() {
     let running = world.open().await;
     let id = running.start("get", json!({ "sku": "P", "n": 2 })).await;
     running.failure(id, "States.Http.StatusCode.422").await;
-    running.engine.redrive_execution(id, None).await.unwrap();
+    running.engine.redrive_execution(id, &RedriveOptions::default()).await.unwrap();
     running.failure(id, "States.Http.StatusCode.422").await;
     repaired.store(true, Ordering::Relaxed);
     let before = target.calls().len();
-    running.engine.redrive_execution(id, None).await.unwrap();
+    running.engine.redrive_execution(id, &RedriveOptions::default()).await.unwrap();
     assert_eq!(running.output(id).await, json!(2));
     assert_eq!(target.calls().len(), before + 1);
     running.expect_sound().await;
     assert_eq!(running.row(id).await.redrives, 2);
-    let refused = running.engine.redrive_execution(id, None).await;
+    let refused = running.engine.redrive_execution(id, &RedriveOptions::default()).await;
     assert!(matches!(refused, Err(RedriveError::NotRedrivable(_))), "{refused:?}");
 
     repaired.store(false, Ordering::Relaxed);
     let old = running.start("get", json!({ "sku": "P", "n": 4 })).await;
     running.failure(old, "States.Http.StatusCode.422").await;
     world.clock.advance(Duration::from_secs(15 * 86_400));
-    let refused = running.engine.redrive_execution(old, None).await.unwrap_err().to_string();
+    let refused = running.engine.redrive_execution(old, &RedriveOptions::default()).await;
+    let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("more than 14 days"), "{refused}");
     assert_eq!(running.row(old).await.status, ExecutionStatus::Failed);
 }

@@ -295,6 +295,7 @@ fn start(input: Value, workflow_type: WorkflowType, map_item: Option<MapItem>) -
         seed: 7,
         workflow_type,
         map_item,
+        resumption: None,
         bounds: Bounds::from(&Limits::AWS),
     }
 }

@@ -66,6 +66,8 @@ pub struct Limits {
     pub batch_items: usize,
     /// Body of such a call, when nothing smaller is set.
     pub batch_bytes: usize,
+    /// Milliseconds that those of a call that failed wait for each other, to be sent together again.
+    pub batch_reunion_ms: u64,
     /// Dead letters redriven, purged or made in one commit.
     pub dead_letter_batch: usize,
     /// Body and attributes of a message in a queue. SQS: 1 MiB.
@@ -204,6 +206,7 @@ impl Limits {
         delivery_backoff_cap_ms: 300_000,
         batch_items: 1_000,
         batch_bytes: 1024 * 1024,
+        batch_reunion_ms: 1_000,
         dead_letter_batch: 100,
         message_bytes: 1024 * 1024,
         map_concurrency: 1_000,

@@ -166,10 +166,12 @@ impl Engine {
         {
             self.holds.backlogs.write().insert(resource);
         }
+        // While it is still held up, so that none of the ticks that passed is acted upon.
+        self.pass_over_ticks(resource);
         self.holds.paused.write().remove(&resource);
         self.holds.note();
         self.deliveries.look_at_holds(self);
-        self.schedule_resumed(resource);
+        self.schedules.look();
         Ok(true)
     }
 

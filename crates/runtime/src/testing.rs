@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
@@ -20,7 +20,7 @@ use stepbus_store::{Batch, Priority, Store};
 use stepbus_store_sqlite::{SqliteOptions, SqliteStore};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 
 use crate::{BusSpec, Declared, Engine, Entry, SubscriptionSpec, TargetSpec};
 
@@ -31,18 +31,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
     clock: SystemClock,
+    /// Added to the machine's time, or the time itself while the clock stands.
     ahead: AtomicI64,
+    stands: AtomicBool,
 }
 
 impl Ahead {
     pub(crate) fn advance(&self, span: Duration) {
         self.ahead.fetch_add(i64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
     }
+
+    /// From now on only the test moves it, so however slow the machine is, nothing comes due by
+    /// itself. For worlds in which nothing waits for a retry. To be said before the world opens.
+    pub(crate) fn stand_still(&self) {
+        self.ahead.store(self.now().0, Ordering::Relaxed);
+        self.stands.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Clock for Ahead {
     fn now(&self) -> Timestamp {
-        Timestamp(self.clock.now().0 + self.ahead.load(Ordering::Relaxed))
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        let stands = self.stands.load(Ordering::Relaxed);
+        Timestamp(if stands { ahead } else { self.clock.now().0 + ahead })
     }
 }
 
@@ -80,7 +91,9 @@ struct TargetState {
     in_flight: Mutex<HashMap<String, u32>>,
     /// Calls of one product at the same time, at most.
     crowd: Mutex<u32>,
-    gate: Semaphore,
+    /// Whether calls are answered.
+    gate: watch::Sender<bool>,
+    connections: AtomicUsize,
     /// A header of every answer.
     header: Mutex<Option<(&'static str, &'static str)>>,
 }
@@ -95,7 +108,8 @@ impl Target {
             answered: Mutex::default(),
             in_flight: Mutex::default(),
             crowd: Mutex::default(),
-            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            gate: watch::Sender::new(true),
+            connections: AtomicUsize::new(0),
             header: Mutex::default(),
         });
         let shared = state.clone();
@@ -104,11 +118,14 @@ impl Target {
                 // A client that gave up while it waited here is no reason to accept no others.
                 let Ok((stream, _)) = listener.accept().await else { continue };
                 let state = shared.clone();
+                state.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(state.clone(), request));
+                    let of_calls = state.clone();
+                    let service = service_fn(move |request| answer(of_calls.clone(), request));
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
+                    state.connections.fetch_sub(1, Ordering::Relaxed);
                 });
             }
         });
@@ -126,11 +143,18 @@ impl Target {
 
     /// No call is answered until [`Target::open_gate`].
     pub(crate) fn close_gate(&self) {
-        self.state.gate.forget_permits(Semaphore::MAX_PERMITS);
+        self.state.gate.send_replace(false);
     }
 
     pub(crate) fn open_gate(&self) {
-        self.state.gate.add_permits(Semaphore::MAX_PERMITS / 2);
+        self.state.gate.send_replace(true);
+    }
+
+    /// Until nobody is connected any more: what an engine that stopped had sent is answered or
+    /// given up by then, and cannot come after the calls of the next one.
+    pub(crate) async fn abandoned(&self) {
+        let connections = &self.state.connections;
+        until("nobody is connected", async || connections.load(Ordering::Relaxed) == 0).await;
     }
 
     /// All that came, answered or not.
@@ -170,24 +194,37 @@ async fn answer(
         idempotency_key: key.unwrap_or_default().to_owned(),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
-    {
+    let in_flight = InFlight::enter(&state, &call);
+    state.gate.subscribe().wait_for(|open| *open).await.unwrap();
+    let (status, body) = (state.behaviour.lock())(&call);
+    state.answered.lock().push((call.clone(), status));
+    drop(in_flight);
+    let mut response = Response::builder().status(status);
+    if let Some((name, value)) = *state.header.lock() {
+        response = response.header(name, value);
+    }
+    Ok(response.body(Full::new(body.to_string().into())).unwrap())
+}
+
+/// Counts a call until it is answered, or whoever made it has gone.
+struct InFlight<'a>(&'a TargetState, &'a Call);
+
+impl<'a> InFlight<'a> {
+    fn enter(state: &'a TargetState, call: &'a Call) -> Self {
         let mut in_flight = state.in_flight.lock();
         let count = in_flight.entry(call.sku().to_owned()).or_default();
         *count += 1;
         let mut crowd = state.crowd.lock();
         *crowd = (*crowd).max(*count);
         state.arrived.lock().push(call.clone());
+        InFlight(state, call)
     }
-    let permit = state.gate.acquire().await.unwrap();
-    let (status, body) = (state.behaviour.lock())(&call);
-    state.answered.lock().push((call.clone(), status));
-    *state.in_flight.lock().get_mut(call.sku()).unwrap() -= 1;
-    drop(permit);
-    let mut response = Response::builder().status(status);
-    if let Some((name, value)) = *state.header.lock() {
-        response = response.header(name, value);
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        *self.0.in_flight.lock().get_mut(self.1.sku()).unwrap() -= 1;
     }
-    Ok(response.body(Full::new(body.to_string().into())).unwrap())
 }
 
 /// A data directory with what is declared; engines come and go.
@@ -211,8 +248,14 @@ impl World {
             throttle_first_ms: 5,
             throttle_growth_cap_ms: 20,
             destination_concurrency: 8,
-            // Well within the patience of a test, should a call be lost on a busy machine.
-            http_timeout_seconds: 10,
+            // Well within the patience of a test, and longer than any keeps a gate closed.
+            http_timeout_seconds: 30,
+            // Nobody gives up, nor do those of a batch part, because the machine is slow.
+            delivery_attempts: u32::MAX,
+            task_recoveries: u32::MAX,
+            batch_reunion_ms: 30_000,
+            // The first pass at the start is the only one of its own.
+            sweep_seconds: 3_600,
             ..Limits::DEFAULT
         };
         let directory = tempfile::tempdir().unwrap();

@@ -80,55 +80,29 @@ pub(crate) type Mix = &'static [(Fault, f64)];
 pub(crate) const MDM_MIX: Mix =
     &[(Fault::ServerError, 1.0), (Fault::Reset, 1.0), (Fault::Slow, 1.0), (Fault::Truncated, 1.0)];
 
-pub(crate) const SHOP_MIX: Mix = &[
-    (Fault::Throttled, 1.0),
-    (Fault::ThrottledRetryAfter, 0.2),
-    (Fault::ThrottledRetryAfterZero, 1.0),
-    (Fault::ServerError, 1.5),
-    (Fault::Unavailable, 1.5),
-    (Fault::Slow, 1.0),
-    (Fault::Reset, 1.5),
-    (Fault::AppliedThrottled, 1.0),
-    (Fault::AppliedReset, 0.5),
-];
+/// What befalls every target, and what befalls one kind besides.
+macro_rules! target_mix {
+    ($($own:expr),*) => {
+        &[
+            (Fault::Throttled, 1.0),
+            (Fault::ThrottledRetryAfterZero, 1.0),
+            (Fault::ServerError, 1.5),
+            (Fault::Unavailable, 1.5),
+            (Fault::Slow, 1.0),
+            (Fault::Reset, 1.5),
+            (Fault::AppliedThrottled, 1.0),
+            (Fault::AppliedReset, 0.5),
+            $($own),*
+        ]
+    };
+}
 
-pub(crate) const CRM_MIX: Mix = &[
-    (Fault::Throttled, 1.0),
-    (Fault::ThrottledRetryAfter, 0.2),
-    (Fault::ThrottledRetryAfterZero, 1.0),
-    (Fault::ServerError, 1.5),
-    (Fault::Unavailable, 1.5),
-    (Fault::Slow, 1.0),
-    (Fault::Reset, 1.5),
-    (Fault::AppliedThrottled, 1.0),
-    (Fault::AppliedReset, 0.5),
-    (Fault::TokenRotated, 0.5),
-];
+const WITH_RETRY_AFTER: (Fault, f64) = (Fault::ThrottledRetryAfter, 0.2);
 
-pub(crate) const ERP_MIX: Mix = &[
-    (Fault::Throttled, 1.0),
-    (Fault::ThrottledRetryAfter, 0.2),
-    (Fault::ThrottledRetryAfterZero, 1.0),
-    (Fault::ServerError, 1.5),
-    (Fault::Unavailable, 1.5),
-    (Fault::Slow, 1.0),
-    (Fault::Reset, 1.5),
-    (Fault::AppliedThrottled, 1.0),
-    (Fault::AppliedReset, 0.5),
-    (Fault::Busy, 1.0),
-];
-
-pub(crate) const SINK_MIX: Mix = &[
-    (Fault::Throttled, 1.0),
-    (Fault::ThrottledRetryAfterZero, 1.0),
-    (Fault::ServerError, 1.5),
-    (Fault::Unavailable, 1.5),
-    (Fault::Slow, 1.0),
-    (Fault::Reset, 1.5),
-    (Fault::AppliedThrottled, 1.0),
-    (Fault::AppliedReset, 0.5),
-    (Fault::Stalled, 0.5),
-];
+pub(crate) const SHOP_MIX: Mix = target_mix![WITH_RETRY_AFTER];
+pub(crate) const CRM_MIX: Mix = target_mix![WITH_RETRY_AFTER, (Fault::TokenRotated, 0.5)];
+pub(crate) const ERP_MIX: Mix = target_mix![WITH_RETRY_AFTER, (Fault::Busy, 1.0)];
+pub(crate) const SINK_MIX: Mix = target_mix![(Fault::Stalled, 0.5)];
 
 const DOWN_UNTIL_TOLD: i64 = i64::MAX;
 

@@ -11,6 +11,18 @@ const IMPATIENT: (&str, &str) = (
     "    retry: { max_age: 2s, max_attempts: 185 }\n    dead_letter: erp-failures",
 );
 
+/// Brings the ERP up, and waits until it is called again: what is redriven while its circuit is
+/// open for longer than two seconds dies once more.
+fn bring_up(sandbox: &Sandbox, server: &Server) {
+    sandbox.tell("erp/up", &json!({}));
+    wait_for("the end of the ERP's pause", || {
+        let destinations = server.get("/admin/destinations");
+        let lines = destinations.as_array().unwrap();
+        let erp = lines.iter().find(|line| line["destination"] == "erp").unwrap();
+        erp["condition"]["paused_until"].is_null().then_some(())
+    });
+}
+
 #[test]
 fn what_a_dead_target_missed_comes_home_by_redrive() {
     const PRODUCTS: i64 = 120;
@@ -37,7 +49,7 @@ fn what_a_dead_target_missed_comes_home_by_redrive() {
     let key = sandbox.addresses.erp_key.clone();
     assert!(!letters.to_string().contains(&key), "a secret in the dead letters");
 
-    sandbox.tell("erp/up", &json!({}));
+    bring_up(&sandbox, &server);
     let answer = server.post("/admin/dead-letters/redrive", &json!({ "queue": "erp-failures" }));
     assert_eq!(answer["done"], PRODUCTS, "{answer}");
     let id = run["id"].as_str().unwrap();
@@ -101,7 +113,7 @@ fn edit_one_redrive_some_discard_the_rest() {
     assert_eq!((&edited["revision"], &edited["payload"]), (&json!(1), &before["payload"]));
     assert_eq!(edited["edited"]["original"], before["payload"]);
 
-    sandbox.tell("erp/up", &json!({}));
+    bring_up(&sandbox, &server);
     let one = ask(&server, &["dlq", "redrive", "--key", key, "--rate", "50"]);
     assert_eq!((&one["done"], &one["status"]), (&json!(1), &json!("SUCCEEDED")), "{one}");
     let path = format!("/admin/runs/{}", run["id"].as_str().unwrap());

@@ -6,6 +6,18 @@ use stepbus_store::Problem;
 /// Problems listed for one rule; the first ones say enough.
 const LISTED: usize = 100;
 
+/// The highest id that a record has, as a query of one row.
+macro_rules! highest_id {
+    () => {
+        "SELECT max(id) AS id FROM (
+             SELECT max(id) AS id FROM runs UNION ALL SELECT max(id) FROM events
+             UNION ALL SELECT max(id) FROM deliveries UNION ALL SELECT max(id) FROM ledger
+             UNION ALL SELECT max(id) FROM messages UNION ALL SELECT max(id) FROM executions
+             UNION ALL SELECT max(id) FROM map_runs)"
+    };
+}
+pub(crate) const HIGHEST_ID: &str = highest_id!();
+
 struct Rule {
     name: &'static str,
     sql: &'static str,
@@ -247,13 +259,12 @@ const JOURNALS: &[Rule] = &[
     ),
     rule(
         "ids-below-mark",
-        "SELECT 'nodes', 'the id mark ' || n.next_id || ' is not above ' || m.id
-         FROM nodes n, (SELECT max(id) AS id FROM (
-             SELECT max(id) AS id FROM runs UNION ALL SELECT max(id) FROM events
-             UNION ALL SELECT max(id) FROM deliveries UNION ALL SELECT max(id) FROM ledger
-             UNION ALL SELECT max(id) FROM messages UNION ALL SELECT max(id) FROM executions
-             UNION ALL SELECT max(id) FROM map_runs)) m
-         WHERE n.next_id <= m.id",
+        concat!(
+            "SELECT 'nodes', 'the id mark ' || n.next_id || ' is not above ' || m.id
+             FROM nodes n, (",
+            highest_id!(),
+            ") m WHERE n.next_id <= m.id"
+        ),
     ),
 ];
 

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use stepbus_store::StoreError;
 use uuid::Uuid;
 
+use crate::check::HIGHEST_ID;
 use crate::options::SqliteOptions;
 
 /// Each brings the schema one version further. A released one is never changed.
@@ -164,6 +165,17 @@ fn take_over(conn: &Connection, options: &SqliteOptions) -> rusqlite::Result<(Uu
         [],
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     )?;
+    let next_id = above_all(&transaction, next_id)?;
     transaction.commit()?;
     Ok((installation, epoch, next_id.cast_unsigned()))
+}
+
+/// The next id: the mark's, unless the file is damaged and it stands below ids that are in use.
+/// None of those is given twice.
+fn above_all(conn: &Connection, mark: i64) -> rusqlite::Result<i64> {
+    let highest = conn.query_row(HIGHEST_ID, [], |row| row.get::<_, Option<i64>>(0))?;
+    let Some(highest) = highest.filter(|highest| mark <= *highest) else { return Ok(mark) };
+    tracing::error!(mark, highest, "the mark of ids was below ids in use; they go on above those");
+    conn.execute("UPDATE nodes SET next_id = ?1 WHERE id = 1", [highest + 1])?;
+    Ok(highest + 1)
 }

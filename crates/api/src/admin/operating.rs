@@ -84,25 +84,35 @@ fn named(face: &Face, kind: ResourceKind, name: &str) -> Result<ResourceId, ApiE
     found.ok_or_else(|| ApiError::not_found(&format!("{} '{name}'", kind.name())))
 }
 
-/// What a thing's name in the path stands for, by the listing it is in.
-fn kind(listing: &str) -> Result<ResourceKind, ApiError> {
-    match listing {
-        "subscriptions" => Ok(ResourceKind::Subscription),
-        "destinations" => Ok(ResourceKind::Destination),
-        "schedules" => Ok(ResourceKind::Schedule),
-        _ => Err(ApiError::not_found("such admin route")),
+/// What an operator may hold up: `/{listing}/{name}/…`.
+pub(super) struct Thing {
+    id: ResourceId,
+    name: String,
+}
+
+impl FromRequestParts<Face> for Thing {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, face: &Face) -> Result<Self, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, face).await;
+        let Path((listing, name)) = path.map_err(|error| ApiError::invalid(error.to_string()))?;
+        let kind = match listing.as_str() {
+            "subscriptions" => ResourceKind::Subscription,
+            "destinations" => ResourceKind::Destination,
+            "schedules" => ResourceKind::Schedule,
+            _ => return Err(ApiError::not_found("such admin route")),
+        };
+        let id = named(face, kind, &name)?;
+        Ok(Thing { id, name })
     }
 }
 
-type Thing = Path<(String, String)>;
-
 pub(super) async fn pause(
     State(face): State<Face>,
-    Path((listing, name)): Thing,
+    Thing { id, name }: Thing,
     Who(who): Who,
     Json(why): Json<Why>,
 ) -> Result<Json<Value>, ApiError> {
-    let id = named(&face, kind(&listing)?, &name)?;
     let held = face.engine.pause(id, &who, &why.reason).await?;
     let in_flight = face.engine.in_flight(id);
     Ok(Json(json!({ "name": name, "paused": held, "in_flight": in_flight })))
@@ -110,10 +120,9 @@ pub(super) async fn pause(
 
 pub(super) async fn resume(
     State(face): State<Face>,
-    Path((listing, name)): Thing,
+    Thing { id, name }: Thing,
     Who(who): Who,
 ) -> Result<Json<Value>, ApiError> {
-    let id = named(&face, kind(&listing)?, &name)?;
     let resumed = face.engine.unpause(id, &who).await?;
     Ok(Json(json!({ "name": name, "resumed": resumed })))
 }
@@ -121,11 +130,10 @@ pub(super) async fn resume(
 /// Pauses, if it is not paused yet, and waits until nothing is in flight.
 pub(super) async fn drain(
     State(face): State<Face>,
-    Path((listing, name)): Thing,
+    Thing { id, name }: Thing,
     Who(who): Who,
     Json(why): Json<Why>,
 ) -> Result<Json<Value>, ApiError> {
-    let id = named(&face, kind(&listing)?, &name)?;
     if face.engine.held(id).is_none() {
         face.engine.pause(id, &who, &why.reason).await?;
     }

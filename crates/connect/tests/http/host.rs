@@ -78,7 +78,8 @@ impl Host {
         let (log, reply): (_, Arc<Handler>) = (Arc::clone(&asked), Arc::new(reply));
         tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
+                // A client that gave up while it waited here is no reason to accept no others.
+                let Ok((stream, _)) = listener.accept().await else { continue };
                 let (log, reply) = (Arc::clone(&log), Arc::clone(&reply));
                 tokio::spawn(async move {
                     let service =

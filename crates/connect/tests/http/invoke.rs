@@ -6,7 +6,7 @@ use crate::host::{Host, Reply, answer, connect, connect_with, json, with};
 use bytes::Bytes;
 use serde_json::json;
 use stepbus_connect::{CallError, Connect, ConnectionSpec, HttpTask};
-use stepbus_model::Limits;
+use stepbus_model::{Clock as _, Limits};
 
 fn task(host: &Host) -> HttpTask {
     HttpTask { method: "GET".to_owned(), url: host.url("/x?a=1"), ..HttpTask::default() }
@@ -85,18 +85,24 @@ async fn a_retry_after_holds_back_the_whole_connection() {
         _ => answer(200, ""),
     })
     .await;
-    // A clock that moves: the second task waits for it.
-    let connect =
-        Connect::new(std::sync::Arc::<stepbus_model::SystemClock>::default(), Limits::DEFAULT);
+    let (connect, clock) = connect_with(Limits { throttle_floor_ms: 5, ..Limits::DEFAULT });
     let spec = ConnectionSpec { name: "mdm".to_owned(), ..ConnectionSpec::default() };
     connect.set_connection(spec).unwrap();
     let task = HttpTask { connection: Some("mdm".to_owned()), ..task(&host) };
     let found = fails(&connect, task.clone()).await;
     assert_eq!((found.error.as_str(), found.status), ("States.Http.StatusCode.429", Some(429)));
-    assert!(connect.health().connections[0].paused_until.is_some());
-    let started = std::time::Instant::now();
-    assert_eq!(connect.invoke(task).await.unwrap().status, 200);
-    assert!(started.elapsed() >= Duration::from_millis(80), "throttle_floor_ms");
+    let paused_until = connect.health().connections[0].paused_until.unwrap();
+    assert_eq!(paused_until.since(clock.now()), Duration::from_millis(5), "throttle_floor_ms");
+    let second = {
+        let connect = connect.clone();
+        tokio::spawn(async move { connect.invoke(task).await })
+    };
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(host.asked().len(), 1);
+    clock.advance(Duration::from_millis(5));
+    assert_eq!(second.await.unwrap().unwrap().status, 200);
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ impl Server {
         let log = heard.clone();
         tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
+                let Ok((stream, _)) = listener.accept().await else { continue };
                 tokio::spawn(session(stream, behaviour, log.clone()));
             }
         });

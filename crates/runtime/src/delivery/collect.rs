@@ -10,9 +10,6 @@ use super::policy::Group;
 use super::task::Task;
 use crate::declared::BatchSpec;
 
-/// How long those of a batch that failed wait for each other at least.
-const REUNION: Duration = Duration::from_secs(1);
-
 /// Deliveries of one kind.
 pub(super) struct Candidates<'w> {
     pub(super) size: usize,
@@ -22,11 +19,12 @@ pub(super) struct Candidates<'w> {
 }
 
 impl<'w> Candidates<'w> {
-    pub(super) fn new(spec: &BatchSpec, group: Option<&Group>) -> Self {
+    /// Those of a batch that failed wait for each other for `reunion` at least.
+    pub(super) fn new(spec: &BatchSpec, group: Option<&Group>, reunion: Duration) -> Self {
         let window = Duration::from_millis(spec.window_ms);
         let (size, patience) = match group {
             // The others' alarms ring at the same time as its own.
-            Some(group) => (group.size, window.max(REUNION)),
+            Some(group) => (group.size, window.max(reunion)),
             None => (spec.size, window),
         };
         Candidates { size, patience, ids: Vec::new() }

@@ -23,6 +23,8 @@ pub(super) struct Window {
     guests_limit: usize,
     bytes_limit: usize,
     expire_batch: usize,
+    /// How long those of a batch that failed wait for each other.
+    reunion: Duration,
     /// Each run takes its turns.
     ready: Fair<Task>,
     /// Bytes of the events that `ready` has.
@@ -94,6 +96,7 @@ impl Window {
             guests_limit: limits.delivery_window / 10,
             bytes_limit: limits.delivery_window_bytes,
             expire_batch: limits.dead_letter_batch.max(1),
+            reunion: Duration::from_millis(limits.batch_reunion_ms),
             ready: Fair::default(),
             bytes: 0,
             rung: VecDeque::new(),
@@ -262,7 +265,8 @@ impl Window {
             let candidates = match found {
                 Some((_, candidates)) => candidates,
                 None => {
-                    kinds.push((kind, Candidates::new(spec, task.group.as_deref())));
+                    let candidates = Candidates::new(spec, task.group.as_deref(), self.reunion);
+                    kinds.push((kind, candidates));
                     let Some((_, candidates)) = kinds.last_mut() else { continue };
                     candidates
                 }

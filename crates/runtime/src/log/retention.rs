@@ -44,6 +44,14 @@ pub(crate) struct Marks {
     turn: tokio::sync::Mutex<()>,
 }
 
+#[cfg(test)]
+impl Marks {
+    /// Passes that were begun.
+    pub(crate) fn passes(&self) -> u32 {
+        *self.passes.lock()
+    }
+}
+
 /// What a pass did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Swept {

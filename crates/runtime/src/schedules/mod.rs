@@ -73,6 +73,9 @@ pub fn time_zone(name: &str) -> Result<TimeZone, String> {
 pub(crate) struct Schedules {
     rows: Mutex<HashMap<ResourceId, ScheduleRow>>,
     changed: Notify,
+    /// Held while a tick is acted upon, and while what is declared is taken over: neither undoes
+    /// what the other writes.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Schedules {
@@ -86,6 +89,7 @@ impl Engine {
     /// Brings the schedules' rows in step with what is declared. To be called at the start and
     /// after each change of the catalogue.
     pub(crate) async fn serve_schedules(self: &Arc<Self>) -> Result<(), StoreError> {
+        let _turn = self.schedules.turn.lock().await;
         let (catalogue, now) = (self.catalogue(), self.clock.now());
         let stored = self.store.schedules().await?;
         let mut rows: HashMap<ResourceId, ScheduleRow> =
@@ -134,7 +138,7 @@ impl Engine {
     }
 
     /// What a pause let pass does not count as missed.
-    pub(crate) fn schedule_resumed(&self, id: ResourceId) {
+    pub(crate) fn pass_over_ticks(&self, id: ResourceId) {
         let now = self.clock.now();
         if let Some(schedule) = self.catalogue().schedules.get(&id)
             && let Some(row) = self.schedules.rows.lock().get_mut(&id)
@@ -143,7 +147,6 @@ impl Engine {
             row.next = schedule.timing.next(now, row.anchor);
             row.due = row.next.map(|next| schedule.due(next));
         }
-        self.schedules.look();
     }
 }
 
@@ -153,16 +156,21 @@ async fn keep_time(engine: &Arc<Engine>) {
         let changed = engine.schedules.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
+        let turn = engine.schedules.turn.lock().await;
         let now = engine.clock.now();
         let Some((due, schedule, row)) = soonest(engine) else {
+            drop(turn);
             changed.await;
             continue;
         };
         if due > now {
+            drop(turn);
             let _ = tokio::time::timeout(due.since(now).min(LONGEST_SLEEP), changed).await;
             continue;
         }
-        match fire::tick(engine, &schedule, row, now).await {
+        let acted = fire::tick(engine, &schedule, row, now).await;
+        drop(turn);
+        match acted {
             Ok(()) => {}
             Err(StoreError::Closed | StoreError::Fenced) => return,
             Err(error) => {

@@ -405,7 +405,11 @@ impl Executions {
                 Err(error) => {
                     tracing::error!(execution = %id, %error, "cannot take the execution up");
                     engine.executions.leave(&engine, id);
-                    try_later(&engine, id);
+                    // No alarm: an active one has no time at which it would be found in the store.
+                    tokio::select! {
+                        () = engine.stopped() => {}
+                        () = tokio::time::sleep(LATER) => engine.executions.wake(&engine, id),
+                    }
                 }
             }
         });

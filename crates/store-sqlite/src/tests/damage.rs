@@ -1,10 +1,12 @@
 //! Each kind of damage is found, and named.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 use stepbus_store::suite::assert_sound;
 use stepbus_store::suite::script::Script;
+use stepbus_store::{Batch, Store};
 
 use super::{Directory, open};
 
@@ -38,24 +40,53 @@ const MOVES: &[(u8, u8)] = &[
     (16, 3),
 ];
 
-/// What the rules say after `damage` was done to sound records.
-async fn check(damage: &str, expected: &[&str]) {
-    let directory = Directory::new();
+/// Some of everything, and sound.
+async fn sound(directory: &Directory) -> Arc<dyn Store> {
     let store = open(directory.path());
     let (mut script, batch) = Script::begin(&*store);
     store.commit(batch).await.unwrap();
     let batch = script.play(&*store, MOVES);
     store.commit(batch).await.unwrap();
     assert_sound(&*store).await;
-    drop(store);
+    store
+}
+
+fn spoil(directory: &Directory, damage: &str) {
     let conn = Connection::open(directory.path().join("stepbus.db")).unwrap();
     conn.execute_batch(damage).unwrap();
     assert!(conn.changes() > 0, "{damage}: no row to damage");
-    drop(conn);
-    let store = open(directory.path());
+}
+
+async fn expect(store: &dyn Store, damage: &str, expected: &[&str]) {
     let problems = store.check().await.unwrap();
     let found: BTreeSet<_> = problems.iter().map(|problem| problem.rule.as_str()).collect();
     assert_eq!(found, expected.iter().copied().collect(), "{damage}: {problems:#?}");
+}
+
+/// What the rules say after `damage` was done to sound records.
+async fn check(damage: &str, expected: &[&str]) {
+    let directory = Directory::new();
+    drop(sound(&directory).await);
+    spoil(&directory, damage);
+    expect(&*open(directory.path()), damage, expected).await;
+}
+
+/// The mark moves ahead as the store opens, so it is damaged after that.
+#[tokio::test]
+async fn ids_beyond_the_mark() {
+    const DAMAGE: &str = "UPDATE nodes SET next_id = 2";
+    let directory = Directory::new();
+    let store = sound(&directory).await;
+    spoil(&directory, DAMAGE);
+    expect(&*store, DAMAGE, &["ids-below-mark"]).await;
+    let used = store.next_id();
+    drop(store);
+    spoil(&directory, DAMAGE);
+    let store = open(directory.path());
+    let next = store.next_id();
+    assert!((3..=used).contains(&next), "{next}: the next start goes on above what is there");
+    store.commit(Batch::new()).await.unwrap();
+    expect(&*store, "", &[]).await;
 }
 
 macro_rules! damage {
@@ -132,9 +163,6 @@ damage! {
     an_end_without_its_time:
         "UPDATE executions SET ended = NULL WHERE status > 1"
         => "ended-execution-has-end";
-    ids_beyond_the_mark:
-        "UPDATE nodes SET next_id = 2"
-        => "ids-below-mark";
     the_run_vanished:
         "DELETE FROM runs"
         => "row-has-run";

@@ -40,7 +40,7 @@ async fn a_full_batch_goes_at_once_and_the_rest_after_the_window() {
     let target = Target::start().await;
     let world = world(&target, 10, SOON);
     let running = world.open().await;
-    running.publish_details(products(25)).await;
+    running.publish_at_once(products(25)).await;
     running.quiet().await;
     let calls = target.taken();
     let mut sizes: Vec<usize> = calls.iter().map(|call| ns(call).len()).collect();
@@ -85,7 +85,7 @@ async fn one_bad_item_is_the_only_dead_letter() {
         if bad { (422, json!({ "message": "bad" })) } else { (200, json!({})) }
     });
     let running = world.open().await;
-    running.publish_details(products(16)).await;
+    running.publish_at_once(products(16)).await;
     running.quiet().await;
     let mut taken: Vec<u64> = target.taken().iter().flat_map(ns).collect();
     taken.sort_unstable();
@@ -117,7 +117,7 @@ async fn a_target_says_which_items_failed() {
         (207, json!({ "failed": [1, refused] }))
     });
     let running = world.open().await;
-    running.publish_details(products(4)).await;
+    running.publish_at_once(products(4)).await;
     running.quiet().await;
     let sent: Vec<Vec<u64>> = target.calls().iter().map(|(call, _)| ns(call)).collect();
     assert_eq!(sent, [vec![0, 1, 2, 3], vec![1]]);
@@ -144,7 +144,7 @@ async fn a_batch_that_failed_comes_again_as_it_was() {
         }
     });
     let running = world.open().await;
-    running.publish_details(products(20)).await;
+    running.publish_at_once(products(20)).await;
     running.quiet().await;
     let mut calls: HashMap<String, Vec<Vec<u64>>> = HashMap::new();
     for (call, _) in target.calls() {
@@ -191,7 +191,7 @@ async fn what_is_unchanged_is_left_out_and_bytes_bound_a_call() {
     // `{"sku":"P-0","n":0}` and a comma have 20 bytes.
     world.load().batch.as_mut().unwrap().max_bytes = 65;
     let running = world.open().await;
-    running.publish_details(products(10)).await;
+    running.publish_at_once(products(10)).await;
     running.quiet().await;
     let sizes: Vec<usize> = target.taken().iter().map(|call| ns(call).len()).collect();
     assert_eq!(sizes, [3, 3, 3, 1]);
@@ -228,7 +228,7 @@ async fn a_rate_counts_a_batch_as_one_call() {
     world.declared.destinations[0].rate = Some("1/s burst 2".parse().unwrap());
     let running = world.open().await;
     let started = std::time::Instant::now();
-    running.publish_details(products(200)).await;
+    running.publish_at_once(products(200)).await;
     running.quiet().await;
     assert_eq!(target.taken().len(), 2);
     // A call an item would have taken minutes.

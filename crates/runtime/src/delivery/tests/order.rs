@@ -50,6 +50,7 @@ async fn ordered_in_every_key(limits: impl Fn(&mut Limits), seed: u64) {
         }
         // Some are under way, some wait for a retry, most have not been touched.
         running.stop().await;
+        target.abandoned().await;
     }
     let running = world.open().await;
     running.quiet().await;

@@ -32,9 +32,13 @@ async fn overflow(order: Order, keys: u64) {
     let distinct: HashSet<&str> = taken.iter().map(|call| call.idempotency_key.as_str()).collect();
     assert_eq!((taken.len(), distinct.len()), (1_000, 1_000), "each exactly once");
     running.expect_books(all_delivered(1_000)).await;
-    let measures = &running.engine.delivery_measures()[0];
-    assert_eq!((measures.attempts, measures.latency.count), (1_000, 1_000));
-    assert_eq!((measures.in_memory, measures.behind), (0, false));
+    // Memory follows what is committed.
+    until("all is measured and forgotten", async || {
+        let measures = &running.engine.delivery_measures()[0];
+        measures.latency.count == 1_000 && measures.in_memory == 0 && !measures.behind
+    })
+    .await;
+    assert_eq!(running.engine.delivery_measures()[0].attempts, 1_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,8 +133,8 @@ async fn more_retries_than_alarms_in_memory() {
         if *tries < 4 { (409, json!({})) } else { (200, json!({})) }
     });
     let running = world.open().await;
-    running.publish(products(300, 300)).await;
+    running.publish(products(60, 60)).await;
     running.quiet().await;
-    assert_eq!(target.calls().len(), 1_200);
-    running.expect_books(all_delivered(300)).await;
+    assert_eq!(target.calls().len(), 240);
+    running.expect_books(all_delivered(60)).await;
 }

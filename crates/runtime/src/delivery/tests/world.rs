@@ -1,13 +1,13 @@
 //! One subscription that delivers to a shop, and what is asked of its deliveries.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stepbus_connect::{CallSpec, DestinationSpec};
 use stepbus_model::{MessageId, Totals};
 use stepbus_store::MessageFilter;
 
 use crate::delivery::{DeadLetter, Purge, Redrive, RedriveVersion, Selection, Tally};
 pub(super) use crate::testing::{Call, Dice, Running, Target, World, until};
-use crate::{SubscriptionSpec, TargetSpec};
+use crate::{RetrySpec, SubscriptionSpec, TargetSpec};
 
 impl World {
     pub(super) fn new(target: &Target) -> World {
@@ -28,7 +28,9 @@ impl World {
 pub(super) fn subscription(name: &str, destination: &str) -> SubscriptionSpec {
     let pattern = json!({ "detail-type": ["product"] }).to_string();
     let target = TargetSpec::Destination(destination.into());
+    let retry = RetrySpec { max_age_seconds: 86_400, max_attempts: u32::MAX };
     SubscriptionSpec {
+        retry,
         key: Some(json!("{% $event.detail.sku %}")),
         transform: Some(json!("{% $event.detail %}")),
         dead_letter: Some("failures".into()),
@@ -37,6 +39,14 @@ pub(super) fn subscription(name: &str, destination: &str) -> SubscriptionSpec {
 }
 
 impl Running {
+    /// Publishes as [`Running::publish_details`], and nothing of it is begun before all is there.
+    pub(super) async fn publish_at_once(&self, details: impl IntoIterator<Item = Value>) {
+        let id = self.engine.catalogue().subscription_named("load").unwrap().id;
+        self.engine.pause(id, "tester", "").await.unwrap();
+        self.publish_details(details).await;
+        self.engine.unpause(id, "tester").await.unwrap();
+    }
+
     /// Publishes `{sku, n}` for each pair; each is a run of its own.
     pub(super) async fn publish(&self, products: impl IntoIterator<Item = (String, u64)>) {
         let details = products.into_iter().map(|(sku, n)| json!({ "sku": sku, "n": n }));

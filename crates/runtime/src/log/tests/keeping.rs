@@ -27,7 +27,9 @@ impl Running {
         self.engine.log(&query).await.unwrap().events.iter().map(number).collect()
     }
 
+    /// A pass after the first one of the engine's own, which it makes as it starts.
     async fn sweep(&self) -> u64 {
+        until("it has made its first pass", async || self.engine.marks.passes() > 0).await;
         self.engine.sweep().await.unwrap().events
     }
 

@@ -8,7 +8,7 @@ use stepbus_store::{Cause, ExecutionStatus, Priority};
 
 use super::world::{CALL, Running, Target, World, until};
 use crate::queues::Receive;
-use crate::{ActivityError, QueueSpec, StartError, TaskError, WorkflowSpec};
+use crate::{ACTIVITY_POLL, ActivityError, QueueSpec, StartError, TaskError, WorkflowSpec};
 
 const ASK: &str = r#"
 QueryLanguage: JSONata
@@ -69,8 +69,14 @@ fn parent(world: &mut World, target: &Target, how: &str, child: &str, more: &str
 
 impl Running {
     async fn question(&self) -> (String, Value) {
-        let wish = Receive { max: 1, visibility: None, wait: Duration::from_secs(20) };
-        let message = self.engine.receive_messages("questions", wish).await.unwrap().remove(0);
+        let wish = Receive { max: 1, visibility: None, wait: Duration::ZERO };
+        let mut received = Vec::new();
+        until("somebody asks", async || {
+            received = self.engine.receive_messages("questions", wish).await.unwrap();
+            !received.is_empty()
+        })
+        .await;
+        let message = received.remove(0);
         let body: Value = serde_json::from_str(&message.body).unwrap();
         self.engine.delete_message("questions", &message.receipt_handle).await.unwrap();
         (body["token"].as_str().unwrap().to_owned(), body["asked"].clone())
@@ -142,6 +148,7 @@ async fn only_one_of_many_answers_counts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_put_the_timeout_off() {
     let (world, _target) = world().await;
+    world.clock.stand_still();
     let running = world.open().await;
     let id = running.start("ask", json!({})).await;
     let (token, _) = running.question().await;
@@ -160,8 +167,6 @@ async fn heartbeats_put_the_timeout_off() {
     running.expect_sound().await;
 }
 
-const POLL: Duration = Duration::from_secs(20);
-
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_take_each_task_once() {
     let (world, _target) = world().await;
@@ -179,7 +184,7 @@ async fn workers_take_each_task_once() {
         let engine = running.engine.clone();
         async move {
             let name = Some(format!("worker-{worker}"));
-            engine.get_activity_task("weld", name, POLL).await.unwrap().unwrap()
+            engine.get_activity_task("weld", name, ACTIVITY_POLL).await.unwrap().unwrap()
         }
     };
     let mut tasks = futures_util::future::join_all((0..6).map(take)).await;
@@ -209,16 +214,16 @@ async fn a_failed_activity_task_is_retried_and_an_activity_may_go() {
 
     engine.create_activity("weld").await.unwrap();
     let id = running.start("work", json!({ "part": 1 })).await;
-    let first = engine.get_activity_task("weld", None, POLL).await.unwrap().unwrap();
+    let first = engine.get_activity_task("weld", None, ACTIVITY_POLL).await.unwrap().unwrap();
     engine.send_task_failure(&first.token, Some("Sparks".into()), None).await.unwrap();
-    let second = engine.get_activity_task("weld", None, POLL).await.unwrap().unwrap();
+    let second = engine.get_activity_task("weld", None, ACTIVITY_POLL).await.unwrap().unwrap();
     assert_ne!(first.token, second.token);
     engine.send_task_success(&second.token, "true").await.unwrap();
     assert_eq!(running.output(id).await, json!(true));
     assert!(engine.get_activity_task("weld", None, Duration::ZERO).await.unwrap().is_none());
 
     engine.delete_activity("arn:aws:states:local:000000000000:activity:weld").await.unwrap();
-    let gone = engine.get_activity_task("weld", None, POLL).await;
+    let gone = engine.get_activity_task("weld", None, ACTIVITY_POLL).await;
     assert!(matches!(gone, Err(ActivityError::ActivityDoesNotExist(_))));
     assert!(engine.activities().is_empty());
     running.expect_sound().await;
@@ -309,6 +314,7 @@ async fn a_childs_failure_is_the_tasks() {
 async fn a_child_nobody_waits_for_is_stopped() {
     for by_hand in [true, false] {
         let (mut world, target) = world().await;
+        world.clock.stand_still();
         parent(&mut world, &target, "sync", "ask", "TimeoutSeconds: 50");
         let running = world.open().await;
         let id = running.start("parent", json!({})).await;
@@ -351,7 +357,7 @@ async fn names_are_kept_as_start_execution_keeps_them() {
         let id = running.start("named", wish("call", json!({ "n": 1 }))).await;
         assert_eq!(running.output(id).await, json!(arn), "it still runs, with the same input");
     }
-    assert_eq!(target.arrived().len(), 1);
+    until("it calls", async || !target.arrived().is_empty()).await;
     let other = running.start("named", wish("call", json!({ "n": 2 }))).await;
     let error = "StepFunctions.ExecutionAlreadyExistsException";
     assert!(running.failure(other, error).await.contains(arn));
@@ -359,6 +365,7 @@ async fn names_are_kept_as_start_execution_keeps_them() {
     running.failure(none, "StepFunctions.StateMachineDoesNotExistException").await;
     target.open_gate();
     running.expect_sound().await;
+    assert_eq!(target.arrived().len(), 1);
     let ended = running.start("named", wish("call", json!({ "n": 1 }))).await;
     running.failure(ended, error).await;
     running.expect_sound().await;

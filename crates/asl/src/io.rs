@@ -66,6 +66,8 @@ pub struct Bounds {
     pub variables_bytes: usize,
     #[serde(default)]
     pub data_limit_ends: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub express_seconds: Option<u64>,
 }
 
 /// Executions that began before there was a bound keep on without it.
@@ -82,6 +84,7 @@ impl From<&Limits> for Bounds {
             variable_bytes: limits.variable_bytes,
             variables_bytes: limits.variables_bytes,
             data_limit_ends: limits.data_limit_ends,
+            express_seconds: limits.express_seconds,
         }
     }
 }

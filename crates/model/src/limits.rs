@@ -24,6 +24,9 @@ pub struct Limits {
     pub history_events: u64,
     /// Steps the interpreter takes for one input before the execution fails with States.Runtime.
     pub steps_per_input: u64,
+    /// Seconds after which an EXPRESS execution is timed out; none when only its TimeoutSeconds
+    /// counts. AWS: 300.
+    pub express_seconds: Option<u64>,
     /// Executions in memory; more wait in the store.
     pub executions_in_memory: usize,
     /// Seconds an execution must still wait to be put out of memory.
@@ -186,6 +189,7 @@ impl Limits {
         definition_bytes: 4 * 1024 * 1024,
         history_events: 1_000_000,
         steps_per_input: 1_000_000,
+        express_seconds: None,
         executions_in_memory: 10_000,
         park_after_seconds: 5,
         snapshot_every_inputs: 200,
@@ -270,6 +274,7 @@ impl Limits {
         data_limit_ends: true,
         definition_bytes: 1024 * 1024,
         history_events: 25_000,
+        express_seconds: Some(300),
         delivery_age_least_seconds: 60,
         map_concurrency: 10_000,
         csv_header_bytes: 10 * 1024,

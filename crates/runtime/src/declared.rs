@@ -147,6 +147,39 @@ pub struct WorkflowSpec {
     /// The States Language text, JSON or YAML.
     pub definition: String,
     pub kind: WorkflowType,
+    #[serde(default)]
+    pub in_flight_at_crash: InFlightAtCrash,
+}
+
+/// What becomes of a task's attempt that was in flight when the process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtCrash {
+    /// It is sent again, under the same Idempotency-Key.
+    #[default]
+    Resend,
+    /// It ends with [`crate::IN_FLIGHT_AT_CRASH`].
+    Fail,
+}
+
+/// The same for the states of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct InFlightAtCrash {
+    pub default: AtCrash,
+    pub states: BTreeMap<String, AtCrash>,
+}
+
+impl InFlightAtCrash {
+    #[must_use]
+    pub fn of(&self, state: &str) -> AtCrash {
+        self.states.get(state).copied().unwrap_or(self.default)
+    }
+
+    /// Whether there is a state whose attempts are not sent again.
+    #[must_use]
+    pub fn fails_any(&self) -> bool {
+        self.default == AtCrash::Fail || self.states.values().any(|then| *then == AtCrash::Fail)
+    }
 }
 
 /// A subscription = bus + pattern + optional transform + one target + retry policy + dead-letter

@@ -36,10 +36,10 @@ pub use catalogue::{Bus, Catalogue, CatalogueError, Endpoint, Queue, Subscriptio
 pub use comparison::place as comparison_place;
 pub use content::Content;
 pub use declared::{
-    AfterCompletion, ArchiveSpec, BatchSpec, BusSpec, Comparison, Declared, EndpointSpec,
-    FunctionSpec, InputSpec, LogSpec, MailSpec, Missed, OnDeadLetter, Order, Overlap, QueueSpec,
-    RedrivePolicy, RetrySpec, ScheduleSpec, ScheduleTarget, StartAt, StorageSpec, SubscriptionSpec,
-    TargetSpec, WhenFull, WorkflowSpec,
+    AfterCompletion, ArchiveSpec, AtCrash, BatchSpec, BusSpec, Comparison, Declared, EndpointSpec,
+    FunctionSpec, InFlightAtCrash, InputSpec, LogSpec, MailSpec, Missed, OnDeadLetter, Order,
+    Overlap, QueueSpec, RedrivePolicy, RetrySpec, ScheduleSpec, ScheduleTarget, StartAt,
+    StorageSpec, SubscriptionSpec, TargetSpec, WhenFull, WorkflowSpec,
 };
 pub use delivery::{
     DeadLetter, DeliveryMeasures, EditError, GroupBy, Latency, LetterGroup, OperationView,
@@ -66,8 +66,8 @@ pub use views::{
     EventView, ExecutionView, MapRunView, RunView, SubscriptionTotals, WorkflowView, status_named,
 };
 pub use workflow::{
-    ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView, ITEM_PAGES, OFFERED, Offer, Restored,
-    StartError, TaskError, not_offered, restore,
+    ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView, IN_FLIGHT_AT_CRASH, ITEM_PAGES,
+    OFFERED, Offer, Restored, StartError, TaskError, leaves_the_process, not_offered, restore,
 };
 pub use workflow::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 // What this room hands through from the one above.

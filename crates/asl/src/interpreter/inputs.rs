@@ -1,7 +1,7 @@
 //! What each input does. Inputs that concern nothing have been turned away before.
 
 use crate::entry::Entry;
-use crate::fault::FaultKind;
+use crate::fault::{FaultKind, TIMEOUT};
 use crate::io::{Failure, Input, Outcome, Timer, TimerKind, Visit};
 use crate::thread::{Activity, Thread, ThreadId};
 
@@ -76,7 +76,17 @@ impl Run<'_> {
     fn timed_out(&mut self) {
         self.execution.times_out_at = None;
         let last = self.stop_all();
-        let failure = Failure::default();
+        let limit = self.express_limit();
+        let own = self.program.timeout_seconds();
+        let failure = match limit.filter(|limit| own.is_none_or(|own| own > *limit)) {
+            None => Failure::default(),
+            Some(limit) => Failure::new(
+                TIMEOUT,
+                format!(
+                    "The EXPRESS execution ran longer than {limit} seconds (limit express_seconds)."
+                ),
+            ),
+        };
         self.emit(last, "ExecutionTimedOut", || {
             events::workflow_failure_details("executionTimedOutEventDetails", &failure)
         });

@@ -24,7 +24,7 @@ use crate::entry::Watch;
 use crate::execution::{Execution, execution_timer};
 use crate::fault::{Fault, RUNTIME};
 use crate::history::{Details, HistoryEvent};
-use crate::io::{Command, Failure, Outcome};
+use crate::io::{Command, Failure, Outcome, WorkflowType};
 use crate::program::Program;
 use crate::thread::{Activity, Thread, ThreadId};
 
@@ -111,12 +111,19 @@ impl<'r> Run<'r> {
     }
 
     fn set_execution_timer(&mut self) {
-        if let Some(seconds) = self.program.timeout_seconds() {
+        let (own, limit) = (self.program.timeout_seconds(), self.express_limit());
+        if let Some(seconds) = own.into_iter().chain(limit).min() {
             let at = self.execution.at.plus(std::time::Duration::from_secs(seconds));
             self.execution.times_out_at = Some(at);
             let timer = execution_timer(self.execution.redrives);
             self.commands.push(Command::SetTimer { timer, at });
         }
+    }
+
+    /// Seconds after which the execution is timed out whatever its definition says.
+    fn express_limit(&self) -> Option<u64> {
+        let start = &self.execution.start;
+        start.bounds.express_seconds.filter(|_| start.workflow_type == WorkflowType::Express)
     }
 
     pub(crate) fn finish(self) -> Vec<Command> {

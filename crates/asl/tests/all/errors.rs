@@ -1,4 +1,5 @@
-use serde_json::json;
+use serde_json::{Value, json};
+use stepbus_asl::Start;
 
 use crate::support::check;
 
@@ -205,4 +206,28 @@ States:
         })
         .collect();
     assert_eq!(called, ["B"]);
+}
+
+#[test]
+fn an_express_execution_has_five_minutes_on_aws() {
+    use crate::support::{Answers, program, run, shown, start};
+    use stepbus_asl::{Bounds, WorkflowType};
+    use stepbus_model::Limits;
+    #[track_caller]
+    fn check(kind: WorkflowType, limits: &Limits, own: &str, expected: (Value, u64)) {
+        let wait = "States: { W: { Type: Wait, Seconds: 400, End: true } }";
+        let definition = program(&format!("{own}\nStartAt: W\n{wait}\n"));
+        let start =
+            Start { workflow_type: kind, bounds: Bounds::from(limits), ..start(json!("done")) };
+        let ran = run(&definition, start, &mut Answers::default());
+        assert_eq!((shown(ran.outcome.as_ref()), ran.seconds), expected);
+    }
+    let (express, standard) = (WorkflowType::Express, WorkflowType::Standard);
+    let cause = "The EXPRESS execution ran longer than 300 seconds (limit express_seconds).";
+    let limited = json!({"status": "TIMED_OUT", "error": "States.Timeout", "cause": cause});
+    check(express, &Limits::AWS, "", (limited.clone(), 300));
+    check(express, &Limits::AWS, "TimeoutSeconds: 301", (limited, 300));
+    check(express, &Limits::AWS, "TimeoutSeconds: 299", (json!({"status": "TIMED_OUT"}), 299));
+    check(standard, &Limits::AWS, "", (json!("done"), 400));
+    check(express, &Limits::DEFAULT, "", (json!("done"), 400));
 }

@@ -7,7 +7,7 @@ use stepbus_model::RunId;
 use stepbus_store::Priority;
 
 use crate::testing::{Running, Target, World, until};
-use crate::{Answer, EndpointRequest, EndpointSpec, Overlap, WorkflowSpec};
+use crate::{Answer, EndpointRequest, EndpointSpec, InFlightAtCrash, Overlap, WorkflowSpec};
 
 const CALL: &str = r#"
 QueryLanguage: JSONata
@@ -28,6 +28,7 @@ async fn world(overlap: Overlap) -> (World, Target) {
         name: "sync".into(),
         definition: CALL.replace("URL", &target.url),
         kind: stepbus_asl::WorkflowType::Standard,
+        in_flight_at_crash: InFlightAtCrash::default(),
     });
     world.starts("sync_triggered", "sync");
     world.declared.endpoints.push(EndpointSpec {

@@ -8,7 +8,7 @@ use stepbus_store::Priority;
 
 use super::{QueueError, Receive, ReceivedMessage};
 use crate::testing::{Running, World};
-use crate::{QueueSpec, RedrivePolicy, WorkflowSpec};
+use crate::{InFlightAtCrash, QueueSpec, RedrivePolicy, WorkflowSpec};
 
 const ONE: Receive = Receive { max: 1, visibility: None, wait: Duration::ZERO };
 const ALL: Receive = Receive { max: 10, ..ONE };
@@ -174,6 +174,7 @@ async fn a_workflow_sends_once_over_restarts() {
         name: "send".into(),
         definition: SEND.into(),
         kind: WorkflowType::Standard,
+        in_flight_at_crash: InFlightAtCrash::default(),
     });
     let mut ids = Vec::new();
     for n in 0..5 {

@@ -306,6 +306,7 @@ pub(super) async fn abort_remaining(
     let mut running = HashSet::new();
     for child in engine.store.running_children(map_run).await? {
         running.insert(child.id);
+        engine.executions.cut_off.lock().remove(&child.id);
         batch.end_execution(&child, aborted(engine));
         batch.close_tasks(child.id);
     }

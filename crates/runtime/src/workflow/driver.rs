@@ -4,7 +4,7 @@
 //! journal in memory until something else must be committed with it: events it published, or its
 //! end; after a crash it goes on from what was committed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use stepbus_asl::{
-    Command, Execution, Failure, Input, MapRunSpec, Outcome, Program, RunTask, TaskId, Timer, Visit,
+    Command, Execution, Input, MapRunSpec, Outcome, Program, RunTask, TaskId, Timer, Visit,
 };
 use stepbus_model::{ExecutionId, MapRunId, Timestamp, crash};
 use stepbus_store::{
@@ -25,13 +25,15 @@ use super::child::Begun;
 use super::journal::Pending;
 use super::restore::{Restored, restore};
 use super::roll::{Presence, Roll};
-use super::{Launch, Line, Message, child, inside, later, map_run, redrive, sync, tasks};
+use super::{Launch, Line, Message, child, later, map_run, redrive, sync, tasks};
 use crate::engine::Engine;
 use crate::publish::Effects;
 
 mod dispatch;
+mod recovery;
 
 use dispatch::Wait;
+pub use recovery::IN_FLIGHT_AT_CRASH;
 
 /// Something a driver waited for, with what must be committed along with it.
 #[derive(Debug)]
@@ -97,6 +99,8 @@ pub(super) struct Driver {
     mailbox: Option<mpsc::UnboundedReceiver<Message>>,
     /// Of a map's child that has a mailbox: keeps it known.
     line: Option<Line>,
+    /// Calls that were in flight at the latest crash and have no result yet.
+    recovered: HashSet<TaskId>,
     /// Tasks whose results come by themselves.
     waits: HashMap<TaskId, Wait>,
     /// Another execution waits for the end of this one.
@@ -199,6 +203,7 @@ impl Driver {
         }
         driver.recall_waits().await?;
         driver.recover(was_idle).await?;
+        driver.recover_map_runs().await?;
         Ok(driver)
     }
 
@@ -226,6 +231,7 @@ impl Driver {
             presence: None,
             mailbox,
             line: None,
+            recovered: HashSet::new(),
             waits: HashMap::new(),
             awaited_by_parent: false,
             quiet_since: Timestamp(0),
@@ -237,37 +243,6 @@ impl Driver {
 
     pub(super) fn id(&self) -> ExecutionId {
         self.row.id
-    }
-
-    /// Counts the crash against what was in flight, so that an answer that kills the process
-    /// ends as an error, and has what was in flight begin again.
-    async fn recover(&mut self, was_idle: bool) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        if was_idle {
-            batch.wake_execution(self.row.id);
-            self.row.idle = false;
-        }
-        let tasks = self.execution.open_tasks(&self.program);
-        // What began in this process was in flight at no crash: it waited for room in memory, or
-        // the store failed for a while.
-        let in_flight = tasks.iter().any(inside::is_call);
-        let began = self.row.redriven.unwrap_or(self.row.started);
-        if in_flight && began < self.engine.started {
-            self.row.recoveries += 1;
-            batch.set_recoveries(self.row.id, self.row.recoveries);
-        }
-        if !batch.is_empty() {
-            self.engine.store.commit(batch).await?;
-        }
-        let poisonous = self.row.recoveries > self.engine.limits.task_recoveries;
-        for task in tasks {
-            if poisonous && inside::is_call(&task) {
-                self.fail_poisonous(task.task);
-            } else {
-                self.first.push(Command::RunTask(task));
-            }
-        }
-        self.recover_map_runs().await
     }
 
     /// Goes on with the map runs whose state is open, ends those whose state was left.
@@ -291,15 +266,6 @@ impl Driver {
             child::abandon(&self.engine, id, Roll::default());
         }
         Ok(())
-    }
-
-    fn fail_poisonous(&mut self, task: TaskId) {
-        let cause = format!(
-            "The process ended {} times while this task was in flight, the limit is {}",
-            self.row.recoveries, self.engine.limits.task_recoveries
-        );
-        let input = Input::TaskFailed { task, failure: Failure::new("States.Runtime", cause) };
-        self.start_call(Awaited::Task(task), Box::pin(async { input.into() }));
     }
 
     /// Drives until the execution ends or leaves memory. Messages that come after that find the
@@ -390,18 +356,16 @@ impl Driver {
             }
             if let Input::TaskSucceeded { task, .. } | Input::TaskFailed { task, .. } = &input {
                 self.awaited.remove(&Awaited::Task(*task));
+                self.recovered.remove(task);
                 self.close_task(*task, step);
             }
             step.map_run_ended |= matches!(input, Input::MapRunEnded { .. });
-            if self.row.recoveries > 0 {
-                self.row.recoveries = 0;
-                step.batch.set_recoveries(self.row.id, 0);
-            }
             let at = later(self.engine.clock.now(), self.execution.latest());
             self.quiet_since = at;
             self.pending.push(at, input.clone());
             let commands = self.execution.apply(&self.program, at, input);
             self.obey(commands, step, &mut inputs);
+            self.forget_recovered(step);
         }
     }
 
@@ -411,6 +375,7 @@ impl Driver {
                 Command::RunTask(task) => self.run_task(task, step, inputs),
                 Command::CancelTask { task } => {
                     self.call_off(Awaited::Task(task));
+                    self.recovered.remove(&task);
                     self.close_task(task, step);
                 }
                 Command::SetTimer { timer, at } => {

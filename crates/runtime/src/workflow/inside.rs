@@ -123,6 +123,16 @@ pub(super) fn is_call(task: &RunTask) -> bool {
     activity_of(task).is_none() && offered(task).is_none_or(|offer| offer.inside.is_none())
 }
 
+/// The same of a Resource as it stands in a definition.
+#[must_use]
+pub fn leaves_the_process(resource: &str) -> bool {
+    let calls = |offer: &Offer| {
+        let suffix = resource.strip_prefix(offer.resource);
+        offer.inside.is_none() && suffix.is_some_and(|suffix| offer.patterns.contains(&suffix))
+    };
+    lambda::is_function(resource) || OFFERED.iter().any(calls)
+}
+
 /// Does what the task asks for, when its service is inside and it needs nothing but the batch.
 pub(super) fn perform(
     engine: &Engine,

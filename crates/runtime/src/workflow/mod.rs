@@ -3,6 +3,7 @@
 mod activities;
 mod child;
 mod driver;
+mod form;
 mod inside;
 mod items;
 mod journal;
@@ -10,6 +11,7 @@ mod lambda;
 mod map_run;
 mod pages;
 mod put_events;
+
 mod redrive;
 mod restore;
 mod results;
@@ -25,7 +27,7 @@ mod tests;
 mod tokens;
 mod window;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -49,7 +51,8 @@ use driver::{Driver, Fate};
 
 pub(crate) use activities::Activities;
 pub use activities::{ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView};
-pub use inside::{OFFERED, Offer, not_offered};
+pub use driver::IN_FLIGHT_AT_CRASH;
+pub use inside::{OFFERED, Offer, leaves_the_process, not_offered};
 pub use items::ITEM_PAGES;
 pub(crate) use journal::decode as decode_journal;
 pub(crate) use redrive::obstacle;
@@ -124,6 +127,8 @@ pub(crate) struct Executions {
     /// Some could not be taken into memory; they are in the store as active.
     overflow: AtomicBool,
     programs: Mutex<HashMap<u64, Arc<Program>>>,
+    /// Left memory with calls in flight that may not be sent again; see `driver::recovery`.
+    cut_off: Mutex<HashSet<ExecutionId>>,
     /// Map runs at work.
     map_runs: Mutex<HashMap<MapRunId, Arc<window::Live>>>,
     /// Held while a map run's remaining items are counted and ended, so that it happens once.

@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use stepbus_asl::{Failure, Input, RunTask};
 use stepbus_connect::{CallError, HttpResponse, HttpTask};
 use stepbus_model::{arn, crash};
 use stepbus_store::ExecutionRow;
 
 use super::driver::Arrival;
-use super::{inside, lambda, start_execution};
+use super::{form, inside, lambda, start_execution};
 use crate::engine::Engine;
 
 pub(super) const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What names a state visit to the outside, the same after a crash: a child is named by its map
 /// run and item, because an EXPRESS child that starts again is another execution.
@@ -107,20 +109,18 @@ pub(super) fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
         .iter()
         .find_map(|member| arguments.get(member)?.get("ConnectionArn")?.as_str())
         .map(|name| connection_name(name).to_owned());
-    let form = arguments
-        .get("Transform")
-        .and_then(|transform| transform.get("RequestBodyEncoding"))
-        .is_some_and(|encoding| encoding == "URL_ENCODED");
+    let form = form::wanted(arguments.get("Transform")).map_err(|what| invalid(&what))?;
     let mut headers = pairs(arguments.get("Headers"));
-    let body = match arguments.get("RequestBody") {
-        None => None,
-        Some(Value::Object(members)) if form => {
-            let content_type = "application/x-www-form-urlencoded".to_owned();
-            headers.push(("content-type".to_owned(), content_type));
-            Some(Bytes::from(url_encoded(members)))
+    let body = match (arguments.get("RequestBody"), form) {
+        (None, _) => None,
+        (Some(Value::Object(members)), Some(format)) => {
+            if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                headers.push(("content-type".to_owned(), FORM.to_owned()));
+            }
+            Some(Bytes::from(form::encode(members, format)))
         }
-        Some(Value::String(text)) => Some(Bytes::from(text.clone())),
-        Some(body) => Some(Bytes::from(serde_json::to_vec(body).unwrap_or_default())),
+        (Some(Value::String(text)), _) => Some(Bytes::from(text.clone())),
+        (Some(body), _) => Some(Bytes::from(serde_json::to_vec(body).unwrap_or_default())),
     };
     let query = pairs(arguments.get("QueryParameters"));
     Ok(HttpTask { connection, method, url, headers, query, body, ..HttpTask::default() })
@@ -156,11 +156,6 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn url_encoded(members: &Map<String, Value>) -> String {
-    let pairs = pairs(Some(&Value::Object(members.clone())));
-    serde_urlencoded::to_string(pairs).unwrap_or_default()
-}
-
 /// The HTTP Task's result: header names with arrays of values, the body as JSON where it is.
 fn result(response: &HttpResponse) -> Value {
     let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -175,4 +170,44 @@ fn result(response: &HttpResponse) -> Value {
         "StatusCode": response.status,
         "StatusText": response.reason,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(more: Value, body: &str, content_types: &[&str]) {
+        let mut arguments = json!({
+            "ApiEndpoint": "https://x.example",
+            "Method": "POST",
+            "RequestBody": { "a": ["b", "c"] },
+        });
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let task = http_task(&arguments).unwrap();
+        assert_eq!(task.body.unwrap(), body);
+        let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
+        let sent: Vec<&str> =
+            task.headers.iter().filter(|(n, _)| is_type(n)).map(|(_, v)| v.as_str()).collect();
+        assert_eq!(sent, content_types);
+    }
+
+    #[test]
+    fn bodies_of_http_tasks() {
+        check(json!({}), r#"{"a":["b","c"]}"#, &[]);
+        let form = json!({
+            "RequestBodyEncoding": "URL_ENCODED",
+            "RequestEncodingOptions": { "ArrayFormat": "REPEAT" },
+        });
+        check(json!({ "Transform": form }), "a=b&a=c", &[FORM]);
+        let own = "application/x-www-form-urlencoded; charset=utf-8";
+        let headers = json!({ "Content-Type": own });
+        check(json!({ "Transform": form, "Headers": headers }), "a=b&a=c", &[own]);
+        check(json!({ "Transform": { "RequestBodyEncoding": "NONE" } }), r#"{"a":["b","c"]}"#, &[]);
+        let mut wrong = json!({ "ApiEndpoint": "https://x.example", "Method": "POST" });
+        wrong["Transform"] = json!({ "RequestBodyEncoding": "XML" });
+        let failure = http_task(&wrong).unwrap_err();
+        assert_eq!(failure.error.as_deref(), Some("States.Runtime"));
+        assert!(failure.cause.unwrap().contains("URL_ENCODED"));
+    }
 }

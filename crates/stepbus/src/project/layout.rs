@@ -580,6 +580,25 @@ static WORKFLOW: Object = object(&[
         Shape::FileOr("workflows/sync.asl.yaml", Inline::Foreign),
     ),
     optional("type", "STANDARD by default.", Shape::Word(&["STANDARD", "EXPRESS"])),
+    optional(
+        "in_flight_at_crash",
+        "What becomes of calls that were in flight when the process ended.",
+        Shape::Object(&IN_FLIGHT_AT_CRASH),
+    ),
+]);
+
+static IN_FLIGHT_AT_CRASH: Object = object(&[
+    optional(
+        "default",
+        "`resend`, under the same Idempotency-Key, or `fail` with Stepbus.InFlightAtCrash; `resend` by default.",
+        Shape::Word(&["resend", "fail"]),
+    ),
+    optional("fail", "Task states whose calls fail.", Shape::List(&Shape::Plain("Charge"))),
+    optional(
+        "resend",
+        "Task states whose calls are sent again.",
+        Shape::List(&Shape::Plain("LookUp")),
+    ),
 ]);
 
 static SCHEDULE: Object = object(&[

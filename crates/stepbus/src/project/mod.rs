@@ -3,6 +3,7 @@
 //! [`load`] reports everything that is wrong in one go. What a file may hold is written down
 //! once, in `layout`: the checks, their hints and the JSON Schema come from there.
 
+mod at_crash;
 mod endpoints;
 mod expression;
 mod files;

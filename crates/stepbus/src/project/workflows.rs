@@ -30,21 +30,23 @@ impl Reader<'_> {
                 Some("EXPRESS") => WorkflowType::Express,
                 _ => WorkflowType::Standard,
             };
-            let (definition, at) = match value {
-                Value::String(_) if self.is_sound(&at) => (value, at),
+            let (definition, place) = match value {
+                Value::String(_) if self.is_sound(&at) => (value, at.clone()),
                 _ => match self.field(value, &at, "definition") {
                     Some(field) => field,
                     None => continue,
                 },
             };
-            let Some(definition) = self.definition(definition, &at) else { continue };
+            let Some(definition) = self.definition(definition, &place) else { continue };
             let Some(text) = self.checked(definition, kind) else { continue };
+            let in_flight_at_crash = self.in_flight_at_crash(value, &at, (&text, kind));
             if text.len() > self.limits.definition_bytes {
                 let (size, limit) = (text.len(), self.limits.definition_bytes);
-                self.wrong(&at, format!("the definition has {size} bytes; at most {limit} fit"));
+                self.wrong(&place, format!("the definition has {size} bytes; at most {limit} fit"));
                 continue;
             }
-            workflows.push(WorkflowSpec { name: name.to_owned(), definition: text, kind });
+            let name = name.to_owned();
+            workflows.push(WorkflowSpec { name, definition: text, kind, in_flight_at_crash });
         }
         workflows
     }

@@ -7,6 +7,7 @@ mod memory;
 mod nested;
 mod pages;
 mod readers;
+mod recovery;
 mod redrive;
 mod rerun;
 mod waits;

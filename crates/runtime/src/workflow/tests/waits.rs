@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stepbus_model::ExecutionId;
+use stepbus_model::{ExecutionId, Limits};
 use stepbus_store::{Cause, ExecutionStatus, Priority};
 
 use super::world::{CALL, Running, Target, World, until};
 use crate::queues::Receive;
-use crate::{ACTIVITY_POLL, ActivityError, QueueSpec, StartError, TaskError, WorkflowSpec};
+use crate::{
+    ACTIVITY_POLL, ActivityError, InFlightAtCrash, QueueSpec, StartError, TaskError, WorkflowSpec,
+};
 
 const ASK: &str = r#"
 QueryLanguage: JSONata
@@ -394,6 +396,7 @@ async fn an_express_workflow_is_waited_for() {
         name: "quick".into(),
         definition: CALL.replace("URL", &target.url),
         kind: stepbus_asl::WorkflowType::Express,
+        in_flight_at_crash: InFlightAtCrash::default(),
     });
     let running = world.open().await;
     let start = |workflow: &'static str| {
@@ -402,6 +405,32 @@ async fn an_express_workflow_is_waited_for() {
     let row = start("quick").await.unwrap();
     assert_eq!((row.status, row.output.unwrap().as_ref()), (ExecutionStatus::Succeeded, &b"7"[..]));
     assert!(matches!(start("call").await, Err(StartError::NotExpress(_))));
+    running.expect_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_express_execution_has_five_minutes_in_the_aws_profile() {
+    let (mut world, _) = world().await;
+    world.limits = Limits { park_after_seconds: 0, ..Limits::AWS };
+    world.declared.workflows.push(WorkflowSpec {
+        name: "slow".into(),
+        definition: "StartAt: W\nStates: { W: { Type: Wait, Seconds: 9999, End: true } }".into(),
+        kind: stepbus_asl::WorkflowType::Express,
+        in_flight_at_crash: InFlightAtCrash::default(),
+    });
+    let running = world.open().await;
+    let id = running.start("slow", json!({})).await;
+    until("it left memory", async || running.engine.executions_in_memory() == 0).await;
+    world.clock.advance(Duration::from_secs(200));
+    running.look_at_the_clock();
+    assert_eq!(running.row(id).await.status, ExecutionStatus::Running);
+    world.clock.advance(Duration::from_secs(101));
+    running.look_at_the_clock();
+    let row = running.ended(id).await;
+    assert_eq!(
+        (row.status, row.error.as_deref()),
+        (ExecutionStatus::TimedOut, Some("States.Timeout"))
+    );
     running.expect_sound().await;
 }
 

@@ -10,7 +10,7 @@ use stepbus_store::{Batch, Cause, ExecutionRow, ExecutionStatus, MapRunRow, Prio
 use crate::alarms::Alarm;
 pub(super) use crate::testing::{Running, Target, World, until};
 use crate::workflow::{NewExecution, decode_journal};
-use crate::{WorkflowSpec, audit};
+use crate::{InFlightAtCrash, WorkflowSpec, audit};
 
 /// A call whose answer is the output.
 pub(super) const CALL: &str = r#"
@@ -32,7 +32,14 @@ impl World {
             name: name.into(),
             definition: definition.replace("URL", &target.url),
             kind: WorkflowType::Standard,
+            in_flight_at_crash: InFlightAtCrash::default(),
         });
+    }
+}
+
+impl World {
+    pub(super) fn in_flight_at_crash(&mut self, spec: InFlightAtCrash) {
+        self.declared.workflows.last_mut().unwrap().in_flight_at_crash = spec;
     }
 }
 

@@ -1,4 +1,5 @@
 use expect_test::{Expect, expect};
+use stepbus_runtime::AtCrash;
 
 use super::{Folder, REST, check};
 
@@ -178,4 +179,137 @@ fn reader_configurations_are_looked_at() {
         ),
         expect![[""]],
     );
+}
+
+const CHARGES: &str = r"
+StartAt: Charge card
+States:
+  Charge card:
+    Type: Task
+    Resource: arn:aws:states:::http:invoke
+    Parameters: { ApiEndpoint: 'https://x.example', Method: GET }
+    Next: Tell
+  Tell:
+    Type: Task
+    Resource: arn:aws:states:::events:putEvents
+    Parameters: { Entries: [{ EventBusName: catalog, Source: a, DetailType: b, Detail: {} }] }
+    Next: Each
+  Each:
+    Type: Map
+    ItemProcessor:
+      ProcessorConfig: { Mode: DISTRIBUTED, ExecutionType: EXPRESS }
+      StartAt: Ask
+      States:
+        Ask:
+          Type: Task
+          Resource: arn:aws:states:::http:invoke
+          Parameters: { ApiEndpoint: 'https://x.example', Method: GET }
+          End: true
+    End: true
+";
+
+fn charging(kind: &str, at_crash: &str) -> Folder {
+    let workflow =
+        format!("w: {{ type: {kind}, definition: w.yaml,\n in_flight_at_crash: {at_crash} }}");
+    let project = format!("name: a\n{REST}").replace("sync: {", &format!("{workflow}, sync: {{"));
+    let (calls, _) = CHARGES.split_once("    Next: Each").unwrap();
+    let definition = if kind == "EXPRESS" { &format!("{calls}    End: true\n") } else { CHARGES };
+    Folder::new(&project).file("w.yaml", definition)
+}
+
+#[track_caller]
+fn check_at_crash(kind: &str, at_crash: &str, expected: Expect) {
+    expected.assert_eq(&charging(kind, at_crash).rendered());
+}
+
+#[test]
+fn in_flight_at_crash() {
+    check_at_crash("STANDARD", "{ default: resend, fail: [Charge card] }", expect![""]);
+    check_at_crash("STANDARD", "{ default: fail, resend: [Ask] }", expect![""]);
+    check_at_crash(
+        "STANDARD",
+        "{ default: fail }",
+        expect![[r#"
+            stepbus.yaml:8:33: warning: it does not hold for `Ask`, which EXPRESS children run: what an EXPRESS execution had in flight at a crash is not recorded
+              8 |  in_flight_at_crash: { default: fail } }, sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }
+                |                                 ^
+              hint: it begins anew and calls again under the same Idempotency-Key; make it STANDARD
+        "#]],
+    );
+    check_at_crash(
+        "STANDARD",
+        "{ default: never }",
+        expect![[r#"
+        stepbus.yaml:8:33: error: `never` is not known here
+          8 |  in_flight_at_crash: { default: never } }, sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }
+            |                                 ^
+          hint: known: resend, fail
+    "#]],
+    );
+}
+
+#[test]
+fn states_in_flight_at_crash() {
+    check_at_crash(
+        "STANDARD",
+        "{ fail: [Charge cart] }",
+        expect![[r#"
+        stepbus.yaml:8:31: error: no Task state is named `Charge cart`
+          8 |  in_flight_at_crash: { fail: [Charge cart] } }, sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }
+            |                               ^
+          hint: did you mean `Charge card`?
+    "#]],
+    );
+    check_at_crash(
+        "STANDARD",
+        "{ fail: [Tell] }",
+        expect![[r#"
+        stepbus.yaml:8:31: error: `Tell` makes no call: arn:aws:states:::events:putEvents is never in flight
+          8 |  in_flight_at_crash: { fail: [Tell] } }, sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }
+            |                               ^
+          hint: leave it out; it happens exactly once
+    "#]],
+    );
+    check_at_crash(
+        "STANDARD",
+        "{ fail: [Ask] }",
+        expect![[r#"
+        stepbus.yaml:8:31: error: `Ask`: what an EXPRESS execution had in flight at a crash is not recorded
+          8 |  in_flight_at_crash: { fail: [Ask] } }, sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }
+            |                               ^
+          hint: it begins anew and calls again under the same Idempotency-Key; make it STANDARD
+    "#]],
+    );
+    check_at_crash(
+        "STANDARD",
+        "{ fail: [Charge card], resend: [Charge card] }",
+        expect![[r#"
+        stepbus.yaml:8:54: error: `Charge card` stands in both `fail` and `resend`
+          8 |  in_flight_at_crash: { fail: [Charge card], resend: [Charge card] } }, sync: { definition: { StartAt: A, States: { A: { …
+            |                                                      ^
+    "#]],
+    );
+    check_at_crash(
+        "EXPRESS",
+        "{ default: fail }",
+        expect![[r#"
+            stepbus.yaml:8:33: error: what an EXPRESS execution had in flight at a crash is not recorded
+              8 |  in_flight_at_crash: { default: fail } }, sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }
+                |                                 ^
+              hint: it begins anew and calls again under the same Idempotency-Key; make it STANDARD
+        "#]],
+    );
+    check_at_crash(
+        "EXPRESS",
+        "{ fail: [Charge card] }",
+        expect![[r#"
+            stepbus.yaml:8:31: error: `Charge card`: what an EXPRESS execution had in flight at a crash is not recorded
+              8 |  in_flight_at_crash: { fail: [Charge card] } }, sync: { definition: { StartAt: A, States: { A: { Type: Succeed } } } } }
+                |                               ^
+              hint: it begins anew and calls again under the same Idempotency-Key; make it STANDARD
+        "#]],
+    );
+    let folder = charging("STANDARD", "{ default: fail, resend: [Charge card] }");
+    let spec = folder.good().declared.workflows.remove(0).in_flight_at_crash;
+    assert_eq!((spec.of("Charge card"), spec.of("Other")), (AtCrash::Resend, AtCrash::Fail));
 }

@@ -1,0 +1,110 @@
+//! What was in flight when the process ended, or when an execution was taken up anew in the same
+//! process: counted, then sent again or failed, as the project file says.
+
+use stepbus_asl::{Command, Failure, Input, RunTask, TaskId};
+use stepbus_store::{Batch, ExecutionKind, StoreError};
+
+use super::{Awaited, Driver, Step};
+use crate::declared::{AtCrash, InFlightAtCrash};
+use crate::workflow::inside;
+
+/// The error of an attempt of which nobody knows whether it was carried out.
+pub const IN_FLIGHT_AT_CRASH: &str = "Stepbus.InFlightAtCrash";
+
+impl Driver {
+    /// Counts the crash against what was in flight, so that an answer that kills the process
+    /// ends as an error, and has what was in flight begin again.
+    pub(super) async fn recover(&mut self, was_idle: bool) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        if was_idle {
+            batch.wake_execution(self.row.id);
+            self.row.idle = false;
+        }
+        let tasks = self.execution.open_tasks(&self.program);
+        // What began in this process was in flight at no crash: it waited for room in memory, or
+        // the store failed for a while.
+        let began = self.row.redriven.unwrap_or(self.row.started);
+        let at_crash = began < self.engine.started;
+        let cut_off = self.engine.executions.cut_off.lock().remove(&self.row.id);
+        let in_flight = tasks.iter().any(inside::is_call);
+        if in_flight && at_crash {
+            self.row.recoveries += 1;
+            batch.set_recoveries(self.row.id, self.row.recoveries);
+        }
+        if !batch.is_empty() {
+            self.engine.store.commit(batch).await?;
+        }
+        let poisonous = self.row.recoveries > self.engine.limits.task_recoveries;
+        for task in tasks {
+            let call = inside::is_call(&task);
+            if call && self.row.recoveries > 0 {
+                self.recovered.insert(task.task);
+            }
+            if call && poisonous {
+                let failure = self.poisonous();
+                self.fail_recovered(task.task, failure);
+            } else if call && (at_crash || cut_off) && self.may_not_resend(&task) {
+                self.fail_recovered(task.task, in_flight_failure());
+            } else {
+                self.first.push(Command::RunTask(task));
+            }
+        }
+        Ok(())
+    }
+
+    fn may_not_resend(&self, task: &RunTask) -> bool {
+        self.records_attempts() && self.at_crash(|spec| spec.of(&task.state_name) == AtCrash::Fail)
+    }
+
+    /// An EXPRESS execution's journal may be behind what it called.
+    fn records_attempts(&self) -> bool {
+        self.row.kind == ExecutionKind::Standard
+    }
+
+    fn at_crash(&self, holds: impl FnOnce(&InFlightAtCrash) -> bool) -> bool {
+        let catalogue = self.engine.catalogue();
+        let workflow = catalogue.workflows.get(catalogue.name(self.row.workflow));
+        workflow.is_some_and(|workflow| holds(&workflow.spec.in_flight_at_crash))
+    }
+
+    fn poisonous(&self) -> Failure {
+        let cause = format!(
+            "The process ended {} times while this task was in flight, the limit is {} (task_recoveries)",
+            self.row.recoveries, self.engine.limits.task_recoveries
+        );
+        Failure::new("States.Runtime", cause)
+    }
+
+    fn fail_recovered(&mut self, task: TaskId, failure: Failure) {
+        let input = Input::TaskFailed { task, failure };
+        self.start_call(Awaited::Task(task), Box::pin(async { input.into() }));
+    }
+
+    /// Crashes are counted no longer once everything has a result that was in flight at the
+    /// latest one: until then other branches may go on while one kills the process.
+    pub(super) fn forget_recovered(&mut self, step: &mut Step) {
+        if self.row.recoveries > 0 && self.recovered.is_empty() {
+            self.row.recoveries = 0;
+            step.batch.set_recoveries(self.row.id, 0);
+        }
+    }
+}
+
+impl Drop for Driver {
+    /// Calls that are dropped here may have been carried out, which only this process knows.
+    fn drop(&mut self) {
+        let calls = || self.awaited.keys().any(|awaited| matches!(awaited, Awaited::Task(_)));
+        if self.ended.is_none()
+            && self.records_attempts()
+            && calls()
+            && self.at_crash(InFlightAtCrash::fails_any)
+        {
+            self.engine.executions.cut_off.lock().insert(self.row.id);
+        }
+    }
+}
+
+fn in_flight_failure() -> Failure {
+    let cause = "The process ended while this attempt was in flight. Whether it was carried out is not known; it is not sent again, as `in_flight_at_crash` of the workflow says.";
+    Failure::new(IN_FLIGHT_AT_CRASH, cause)
+}

@@ -476,6 +476,9 @@ pub struct ScheduleSpec {
     pub dead_letter: Option<String>,
     pub enabled: bool,
     pub after_completion: AfterCompletion,
+    /// Whatever its runs deliver is sent although it is unchanged.
+    #[serde(default)]
+    pub force: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -67,7 +67,8 @@ pub use views::{
 };
 pub use workflow::{
     ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView, IN_FLIGHT_AT_CRASH, ITEM_PAGES,
-    OFFERED, Offer, Restored, StartError, TaskError, leaves_the_process, not_offered, restore,
+    OFFERED, Offer, Restored, StartError, StartOptions, TaskError, leaves_the_process, not_offered,
+    restore,
 };
 pub use workflow::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 // What this room hands through from the one above.

@@ -47,6 +47,10 @@ impl Ahead {
         self.ahead.store(self.now().0, Ordering::Relaxed);
         self.stands.store(true, Ordering::Relaxed);
     }
+
+    pub(crate) fn set_back(&self, span: Duration) {
+        self.ahead.fetch_sub(i64::try_from(span.as_millis()).unwrap(), Ordering::Relaxed);
+    }
 }
 
 impl Clock for Ahead {

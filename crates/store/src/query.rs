@@ -62,7 +62,7 @@ pub struct MessageFilter {
     pub cause: Option<String>,
     pub sent_before: Option<Timestamp>,
     pub sent_from: Option<Timestamp>,
-    /// Only those that carry a delivery.
+    /// Only what failed for good: deliveries, and ticks of schedules, which have an error code.
     pub dead: bool,
 }
 
@@ -70,7 +70,10 @@ pub struct MessageFilter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetterGroup {
     pub queue: ResourceId,
-    pub subscription: ResourceId,
+    /// Whose deliveries they were; none of a schedule's ticks.
+    pub subscription: Option<ResourceId>,
+    /// Whose ticks they were.
+    pub schedule: Option<String>,
     pub error_code: Option<String>,
     pub cause: Option<String>,
     pub count: u64,

@@ -249,7 +249,7 @@ impl From<EditError> for ApiError {
             EditError::NoDeadLetter(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "ResourceNotFound", message)
             }
-            EditError::TooLarge { .. } => ApiError::invalid(message),
+            EditError::Tick(_) | EditError::TooLarge { .. } => ApiError::invalid(message),
             EditError::Overtaken(_) => {
                 ApiError::new(StatusCode::CONFLICT, "ConflictException", message)
             }

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use stepbus_model::{ExecutionId, arn};
 use stepbus_runtime::{
-    ExecutionView, HistoryEvent, Recording, RedriveOptions, Redriven, WorkflowView, status_named,
+    ExecutionView, HistoryEvent, Recording, RedriveOptions, Redriven, StartOptions, WorkflowView,
+    status_named,
 };
 use stepbus_store::{ExecutionFilter, Priority};
 
@@ -27,6 +28,9 @@ pub(super) struct Start {
     #[serde(default)]
     input: Value,
     priority: Option<Priority>,
+    /// Whatever the run delivers is sent although it is unchanged.
+    #[serde(default)]
+    force: bool,
     /// Waits for the end, of an EXPRESS workflow's execution.
     #[serde(default)]
     sync: bool,
@@ -38,14 +42,15 @@ pub(super) async fn start(
     Json(start): Json<Start>,
 ) -> Result<Json<Value>, ApiError> {
     let priority = start.priority.unwrap_or_default();
+    let options = StartOptions { priority, force: start.force };
     if start.sync {
         let engine = &face.engine;
-        let row = engine.start_sync_execution(&workflow, start.name, start.input, priority).await?;
+        let row = engine.start_sync_execution(&workflow, start.name, start.input, options).await?;
         let view = engine.execution(row.id).await?;
         return Ok(Json(json!({ "execution": row.id, "run": row.run, "result": view })));
     }
     let (execution, run) =
-        face.engine.start_execution(&workflow, start.name, start.input, priority).await?;
+        face.engine.start_execution(&workflow, start.name, start.input, options).await?;
     Ok(Json(json!({ "execution": execution, "run": run })))
 }
 

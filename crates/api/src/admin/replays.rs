@@ -27,6 +27,8 @@ pub(super) struct Start {
     #[serde(default)]
     subscriptions: Vec<String>,
     rate: Option<NonZeroU32>,
+    #[serde(default)]
+    force: bool,
 }
 
 impl From<ReplayError> for ApiError {
@@ -52,6 +54,7 @@ pub(super) async fn start(
         pattern: start.pattern.map(|pattern| pattern.to_string()),
         subscriptions: start.subscriptions,
         rate: start.rate,
+        force: start.force,
     };
     Ok(Json(face.engine.start_replay(spec, OPERATOR).await?))
 }

@@ -8,6 +8,7 @@ use stepbus_store::{AuditRow, Batch, DeliveryRow, EditRow, MessageRow, StoreErro
 
 use super::redrive::RedriveVersion;
 use crate::engine::Engine;
+use crate::schedules::letters::schedule_of;
 
 /// What a redrive of a dead letter would send.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,6 +35,11 @@ pub struct Edited {
 pub enum EditError {
     #[error("there is no dead letter {0}")]
     NoDeadLetter(MessageId),
+    #[error(
+        "{0} is a tick of a schedule and has no payload of its own; correct the schedule's input and \
+         redrive it"
+    )]
+    Tick(MessageId),
     #[error("the payload has {size} bytes, the limit is {limit} (event_bytes)")]
     TooLarge { size: usize, limit: usize },
     #[error("somebody else edited or redrove {0} meanwhile; look at it again")]
@@ -116,6 +122,9 @@ impl Engine {
 
     async fn dead_row(&self, id: MessageId) -> Result<(MessageRow, DeliveryRow), EditError> {
         let message = self.store.message(id).await?.ok_or(EditError::NoDeadLetter(id))?;
+        if schedule_of(&message).is_some() {
+            return Err(EditError::Tick(id));
+        }
         let dead = message.delivery.clone().ok_or(EditError::NoDeadLetter(id))?;
         Ok((message, dead))
     }

@@ -10,6 +10,7 @@ use stepbus_store::{MessageFilter, MessageRow, StoreError};
 
 use crate::catalogue::Catalogue;
 use crate::engine::Engine;
+use crate::schedules::letters::schedule_of;
 
 /// A message of a dead-letter queue, with names for ids.
 #[derive(Debug, Clone, Serialize)]
@@ -19,6 +20,9 @@ pub struct DeadLetter {
     pub run: RunId,
     pub sent: Timestamp,
     pub subscription: Option<String>,
+    /// Of a tick that failed; then the body names its time, and there is no delivery.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     pub delivery: Option<DeliveryId>,
     pub event: Option<EventId>,
     pub key: Option<String>,
@@ -35,6 +39,7 @@ pub struct DeadLetter {
 
 impl DeadLetter {
     fn new(catalogue: &Catalogue, row: MessageRow) -> Self {
+        let schedule = schedule_of(&row);
         let body = std::str::from_utf8(&row.body).ok().map(str::to_owned);
         let delivery = row.delivery;
         DeadLetter {
@@ -43,6 +48,7 @@ impl DeadLetter {
             run: row.run,
             sent: row.sent,
             subscription: delivery.as_ref().map(|row| catalogue.name(row.subscription).to_owned()),
+            schedule,
             delivery: delivery.as_ref().map(|row| row.id),
             event: delivery.as_ref().map(|row| row.event),
             attempts: delivery.as_ref().map_or(0, |row| row.attempts),
@@ -79,6 +85,8 @@ pub struct LetterGroup {
     pub newest: Timestamp,
     pub queues: BTreeSet<String>,
     pub subscriptions: BTreeSet<String>,
+    /// Whose ticks they are.
+    pub schedules: BTreeSet<String>,
     pub error_codes: BTreeSet<String>,
     /// The error without what differs from one to the next; the commonest, unless grouped by it.
     pub cause: Option<String>,
@@ -95,6 +103,7 @@ impl LetterGroup {
         }
         self.queues.extend(other.queues);
         self.subscriptions.extend(other.subscriptions);
+        self.schedules.extend(other.schedules);
         self.error_codes.extend(other.error_codes);
     }
 }
@@ -112,12 +121,15 @@ impl Engine {
         let catalogue = self.catalogue();
         let mut groups: BTreeMap<(String, Option<String>), LetterGroup> = BTreeMap::new();
         for found in self.store.dead_letter_groups(filter).await? {
-            let (queue, subscription) =
-                (catalogue.name(found.queue), catalogue.name(found.subscription));
+            let queue = catalogue.name(found.queue);
+            let subscription = found.subscription.map(|id| catalogue.name(id).to_owned());
             let code = found.error_code.unwrap_or_default();
             let key = match by {
                 GroupBy::Queue => (queue.to_owned(), None),
-                GroupBy::Subscription => (subscription.to_owned(), None),
+                GroupBy::Subscription => match (&subscription, &found.schedule) {
+                    (Some(name), _) => (format!("subscription {name}"), None),
+                    (None, schedule) => (format!("schedule {schedule:?}"), None),
+                },
                 GroupBy::Cause => (code.clone(), found.cause.clone()),
             };
             let group = LetterGroup {
@@ -125,7 +137,8 @@ impl Engine {
                 oldest: found.oldest,
                 newest: found.newest,
                 queues: BTreeSet::from([queue.to_owned()]),
-                subscriptions: BTreeSet::from([subscription.to_owned()]),
+                subscriptions: subscription.into_iter().collect(),
+                schedules: found.schedule.into_iter().collect(),
                 error_codes: BTreeSet::from([code]),
                 cause: found.cause,
                 sample: found.sample,

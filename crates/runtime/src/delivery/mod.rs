@@ -63,6 +63,11 @@ pub(crate) struct Deliveries {
     locks: Locks,
 }
 
+/// What an error has in common with others like it.
+pub(crate) fn cause_of(message: &str) -> String {
+    cause::of(message, None)
+}
+
 /// The lane of a key: a hash that stays the same for ever, since rows carry it.
 pub(crate) fn lane(key: &str) -> i64 {
     let digest = Sha256::digest(key.as_bytes());

@@ -18,6 +18,7 @@ use crate::catalogue::{Subscription, compile_version};
 use crate::declared::Order;
 use crate::engine::Engine;
 use crate::event::EventBody;
+use crate::schedules::letters;
 
 /// Which dead letters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,7 +114,13 @@ impl Engine {
                 break;
             }
             let mut revived = Vec::with_capacity(page.len());
+            let mut ticks = 0;
             for message in page {
+                // First, since what is noted of the others is noted of all before them.
+                if let Some(schedule) = letters::schedule_of(&message) {
+                    ticks += self.fire_again(work, noted, &message, &schedule).await?;
+                    continue;
+                }
                 match self.revive(message, work.wish.version).await? {
                     Ok(one) => revived.push(one),
                     Err(why) => {
@@ -122,7 +129,7 @@ impl Engine {
                     }
                 }
             }
-            let count = revived.len();
+            let count = revived.len() + ticks;
             self.put_back(work, noted, revived).await?;
             work.after = pages.after;
             progress(&work.tally);
@@ -149,6 +156,11 @@ impl Engine {
         while let Some(page) = pages.next(self).await? {
             let (mut plain, mut ordered) = (Vec::new(), Vec::new());
             for message in page {
+                if let Some(schedule) = letters::schedule_of(&message) {
+                    let audit = self.purged_tick(wish, message.id, &schedule);
+                    tally.done += u64::from(letters::discard(self, &message, audit).await?);
+                    continue;
+                }
                 let Some(row) = message.delivery else { continue };
                 let kind = if row.lane.is_some() { &mut ordered } else { &mut plain };
                 kind.push((message.id, row));
@@ -160,6 +172,65 @@ impl Engine {
             progress(&tally);
         }
         Ok(tally)
+    }
+
+    /// Fires a schedule's tick that failed for good; how many that were.
+    async fn fire_again(
+        self: &Arc<Self>,
+        work: &mut Work,
+        noted: Option<&Noted>,
+        message: &MessageRow,
+        schedule: &str,
+    ) -> Result<usize, StoreError> {
+        let (mut batch, effects) = match letters::refire(self, message, schedule) {
+            Ok(fired) => fired,
+            Err(why) => {
+                work.tally.refused += 1;
+                work.tally.refusal = Some(why);
+                return Ok(0);
+            }
+        };
+        let mut done = work.clone();
+        done.tally.done += 1;
+        batch.audit(AuditRow {
+            at: self.clock.now(),
+            who: work.wish.who.clone(),
+            action: "dlq.redrive".to_owned(),
+            subject: message.id.to_string(),
+            detail: json!({
+                "schedule": schedule,
+                "filter": work.wish.selection,
+                "operation": noted.map(Noted::id),
+                "count": 1,
+            })
+            .to_string(),
+        });
+        if let Some(noted) = noted {
+            batch.put_operation(noted.after(&done));
+        }
+        match self.accept(batch, effects).await {
+            Ok(()) => *work = done,
+            // Somebody else was faster.
+            Err(StoreError::Gone(_)) => return Ok(0),
+            Err(error) => return Err(error),
+        }
+        Ok(1)
+    }
+
+    fn purged_tick(&self, wish: &Purge, message: MessageId, schedule: &str) -> AuditRow {
+        AuditRow {
+            at: self.clock.now(),
+            who: wish.who.clone(),
+            action: "dlq.purge".to_owned(),
+            subject: message.to_string(),
+            detail: json!({
+                "reason": wish.reason,
+                "schedule": schedule,
+                "filter": wish.selection,
+                "count": 1,
+            })
+            .to_string(),
+        }
     }
 
     async fn revive(

@@ -47,6 +47,9 @@ pub struct ReplaySpec {
     pub subscriptions: Vec<String>,
     /// Events a second at most.
     pub rate: Option<NonZeroU32>,
+    /// Whatever it delivers is sent although it is unchanged.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Why a replay was not started or stopped.
@@ -128,13 +131,14 @@ impl Engine {
             origin: format!("replay:{}", spec.name),
             label: format!("{} from {}", spec.bus, spec.from.to_rfc3339()),
             priority: Priority::default(),
-            force: false,
+            force: spec.force,
             started: now,
             last: now,
             open: 0,
         });
         batch.put_replay(row.clone());
         batch.audit(self.replay_line(who, "replay.start", &spec.name, &row.spec));
+        self.forced.note(spec.force);
         self.store.commit(batch).await?;
         replay(self, row.clone());
         ReplayView::of(row).ok_or_else(|| ReplayError::Invalid("unreadable".to_owned()))

@@ -7,12 +7,11 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use stepbus_expr::{Env, Scope};
-use stepbus_model::{Event, MessageId, RunId, Timestamp, arn};
-use stepbus_store::{
-    Batch, Cause, MessageRow, Priority, Reception, RunRow, ScheduleRow, StoreError,
-};
+use stepbus_model::{Event, RunId, Timestamp, arn};
+use stepbus_store::{Batch, Cause, Priority, RunRow, ScheduleRow, StoreError};
 
 use super::Schedule;
+use super::letters::{self, Death};
 use crate::declared::{Missed, ScheduleTarget};
 use crate::engine::Engine;
 use crate::publish::{Effects, Entry, Origination};
@@ -74,7 +73,7 @@ pub(super) async fn tick(
             batch.put_schedule(after.clone());
             note(engine, batch, effects, after).await
         }
-        Err(error) => failed(engine, schedule, row, after, (latest, now), error).await,
+        Err(error) => failed(engine, schedule, row, after, (tick, now), error).await,
     }
 }
 
@@ -111,7 +110,7 @@ async fn note(
 type Failure = (String, String);
 
 /// What the tick brings about, as a batch that is not committed yet.
-fn act(
+pub(super) fn act(
     engine: &Engine,
     schedule: &Schedule,
     tick: Tick,
@@ -134,6 +133,7 @@ fn act(
     }
     let (run, now) = (RunId(engine.store.next_id()), engine.clock.now());
     batch.start_run(run_row(schedule, run, tick.scheduled, now));
+    engine.forced.note(spec.force);
     match &spec.target {
         ScheduleTarget::Workflow(name) => {
             let workflow = catalogue.workflows.get(name).ok_or_else(|| gone(name))?;
@@ -175,7 +175,7 @@ fn run_row(schedule: &Schedule, run: RunId, tick: Timestamp, now: Timestamp) -> 
         origin: format!("schedule:{}", schedule.spec.name),
         label: tick.to_rfc3339_seconds(),
         priority: Priority::Normal,
-        force: false,
+        force: schedule.spec.force,
         started: now,
         last: now,
         open: 0,
@@ -198,7 +198,7 @@ fn entry(schedule: &Schedule, input: &Value, tick: Tick) -> Result<Entry, String
         time: Some(tick.scheduled),
     };
     let (bus, priority) = (bus.clone(), Priority::Normal);
-    Ok(Entry { bus, event, priority, dedup_id: None, force: false })
+    Ok(Entry { bus, event, priority, dedup_id: None, force: schedule.spec.force })
 }
 
 fn input(schedule: &Schedule, tick: Tick) -> Result<Value, String> {
@@ -221,17 +221,17 @@ async fn failed(
     schedule: &Schedule,
     row: ScheduleRow,
     mut after: ScheduleRow,
-    (tick, now): (Timestamp, Timestamp),
+    (tick, now): (Tick, Timestamp),
     (code, message): Failure,
 ) -> Result<(), StoreError> {
     let spec = &schedule.spec;
     let attempts = row.attempts + 1;
     let text = format!("{code}: {message}");
-    let too_old = now >= tick.plus(Duration::from_secs(spec.retry.max_age_seconds));
+    let too_old = now >= tick.scheduled.plus(Duration::from_secs(spec.retry.max_age_seconds));
     if attempts <= spec.retry.max_attempts && !too_old {
         let span = FIRST_BACKOFF.saturating_mul(1 << attempts.min(16)).min(LONGEST_BACKOFF);
         let again = ScheduleRow {
-            next: Some(tick),
+            next: Some(tick.scheduled),
             due: Some(now.plus(span)),
             attempts,
             failure: Some(text),
@@ -243,41 +243,13 @@ async fn failed(
     after.failure = Some(text);
     let mut batch = Batch::new();
     tracing::warn!(schedule = spec.name, code, message, "a tick of a schedule failed for good");
-    if let Some(queue) = schedule.dead_letter {
-        let condition = match (too_old, spec.retry.max_attempts) {
-            (true, _) => "MaximumEventAgeInSeconds",
-            (false, _) => "MaximumRetryAttempts",
-        };
-        let run = RunId(engine.store.next_id());
-        batch.start_run(run_row(schedule, run, tick, now));
-        let attributes = json!({
-            "SCHEDULE_ARN": arn::schedule(&spec.name),
-            "TARGET_ARN": target_arn(&spec.target),
-            "ERROR_CODE": code,
-            "ERROR_MESSAGE": message,
-            "EXHAUSTED_RETRY_CONDITION": condition,
-            "RETRY_ATTEMPTS": row.attempts.to_string(),
-        });
-        batch.send_message(MessageRow {
-            id: MessageId(engine.store.next_id()),
-            queue,
-            run,
-            sent: now,
-            body: Bytes::from(json!({ "scheduled_time": tick.to_rfc3339_seconds() }).to_string()),
-            attributes: attributes.to_string(),
-            error_code: Some(code),
-            delivery: None,
-            reception: Reception::default(),
-        });
+    let condition = if too_old { "MaximumEventAgeInSeconds" } else { "MaximumRetryAttempts" };
+    let run = RunId(engine.store.next_id());
+    let death = Death { code: &code, message: &message, condition, attempts };
+    if let Some(letter) = letters::letter(engine, schedule, run, tick, &death) {
+        batch.start_run(run_row(schedule, run, tick.scheduled, now));
+        batch.send_message(letter);
     }
     batch.put_schedule(after.clone());
     note(engine, batch, Effects::default(), after).await
-}
-
-fn target_arn(target: &ScheduleTarget) -> String {
-    match target {
-        ScheduleTarget::Event { bus, .. } => arn::event_bus(bus),
-        ScheduleTarget::Workflow(name) => arn::state_machine(name),
-        ScheduleTarget::Queue(name) => arn::queue(name),
-    }
 }

@@ -7,6 +7,7 @@
 mod cron;
 mod expression;
 mod fire;
+pub(crate) mod letters;
 #[cfg(test)]
 mod tests;
 mod view;

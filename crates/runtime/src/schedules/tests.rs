@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use stepbus_model::{EventId, Timestamp};
+use stepbus_model::{EventId, MessageId, Timestamp};
 use stepbus_store::{MessageFilter, ResourceKind};
 
+use crate::delivery::{GroupBy, Purge, Redrive, RedriveVersion, Selection};
 use crate::testing::{Running, World, until};
 use crate::{AfterCompletion, Missed, QueueSpec, RetrySpec, ScheduleSpec, ScheduleTarget};
 
@@ -28,6 +29,7 @@ fn spec(name: &str, expression: &str) -> ScheduleSpec {
         dead_letter: None,
         enabled: true,
         after_completion: AfterCompletion::Keep,
+        force: false,
     }
 }
 
@@ -216,4 +218,104 @@ async fn a_tick_that_fails_for_good_is_a_message_of_its_queue() {
     assert!(failure().unwrap().contains("no"));
     assert!(running.ticks().await.is_empty());
     assert_eq!(store.check().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_failed_fires_again_by_redrive() {
+    let mut world = world("rate(1 hour)");
+    world.declared.queues.push(QueueSpec::new("failures"));
+    let good = world.declared.schedules[0].input.clone();
+    let schedule = &mut world.declared.schedules[0];
+    schedule.input = json!("{% $error('no 17') %}");
+    schedule.retry.max_attempts = 0;
+    schedule.dead_letter = Some("failures".into());
+    let running = world.open().await;
+    let letters = async |running: &Running| {
+        running.engine.dead_letters(MessageFilter::default(), MessageId(0), 9).await.unwrap()
+    };
+    until("it failed", async || letters(&running).await.len() == 1).await;
+    let dead = letters(&running).await.remove(0);
+    assert_eq!((dead.schedule.as_deref(), dead.delivery), (Some("nightly"), None));
+    let body: serde_json::Value = serde_json::from_str(dead.body.unwrap().get()).unwrap();
+    let group = running
+        .engine
+        .dead_letter_groups(MessageFilter::default(), GroupBy::Cause)
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!((group.count, group.schedules.len()), (1, 1));
+    assert!(group.cause.unwrap().contains("no #"));
+    let redrive = async |running: &Running| {
+        let wish = Redrive {
+            selection: Selection::Matching(MessageFilter::default()),
+            rate: None,
+            version: RedriveVersion::Original,
+            who: "tester".into(),
+        };
+        running.engine.redrive(&wish, |_| {}).await.unwrap()
+    };
+    let tally = redrive(&running).await;
+    assert_eq!((tally.done, tally.refused), (0, 1), "its input fails still");
+    assert!(tally.refusal.unwrap().contains("no 17"));
+    assert!(running.engine.dead_letter_payload(dead.id).await.is_err());
+    running.stop().await;
+    world.declared.schedules[0].input = good;
+    let running = world.open().await;
+    assert_eq!(redrive(&running).await.done, 1);
+    assert_eq!(running.ticks().await, [json!({ "at": body["scheduled_time"], "missed": 0 })]);
+    assert!(letters(&running).await.is_empty());
+    assert_eq!(redrive(&running).await.done, 0);
+    let audit = running.engine.audit_log(None, 9).await.unwrap();
+    let line = audit.iter().find(|line| line.action == "dlq.redrive").unwrap();
+    assert_eq!((&line.detail["schedule"], &line.detail["count"]), (&json!("nightly"), &json!(1)));
+    assert_eq!(running.engine.store().check().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_failed_is_given_up_with_a_reason() {
+    let mut world = world("rate(1 hour)");
+    world.declared.queues.push(QueueSpec::new("failures"));
+    let schedule = &mut world.declared.schedules[0];
+    schedule.input = json!("{% $error('no') %}");
+    schedule.retry.max_attempts = 0;
+    schedule.dead_letter = Some("failures".into());
+    let running = world.open().await;
+    let count = async || {
+        let all = running.engine.dead_letters(MessageFilter::default(), MessageId(0), 9).await;
+        all.unwrap().len()
+    };
+    until("it failed", async || count().await == 1).await;
+    let wish = Purge {
+        selection: Selection::Matching(MessageFilter::default()),
+        reason: "not needed".into(),
+        who: "tester".into(),
+    };
+    assert_eq!(running.engine.purge(&wish, |_| {}).await.unwrap().done, 1);
+    assert_eq!(count().await, 0);
+    let audit = running.engine.audit_log(None, 9).await.unwrap();
+    let line = audit.iter().find(|line| line.action == "dlq.purge").unwrap();
+    assert_eq!(line.detail["reason"], "not needed");
+    assert_eq!(running.engine.store().check().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_is_waited_for() {
+    let world = world("rate(10 minutes)");
+    let running = world.open().await;
+    running.ticked(1).await;
+    world.clock.advance(Duration::from_secs(601));
+    running.ticked(2).await;
+    let next = running.next();
+    world.clock.set_back(Duration::from_secs(3_600));
+    no_more(&running, 2).await;
+    assert_eq!(running.next(), next);
+    // The times that come a second time do not fire again, over a restart neither.
+    running.stop().await;
+    let running = world.open().await;
+    world.clock.advance(Duration::from_secs(3_590));
+    no_more(&running, 2).await;
+    world.clock.advance(Duration::from_secs(611));
+    running.ticked(3).await;
+    let view = &running.engine.schedules(true)[0];
+    assert_eq!((view.fired, view.missed), (3, 0));
 }

@@ -58,7 +58,7 @@ pub(crate) use journal::decode as decode_journal;
 pub(crate) use redrive::obstacle;
 pub use redrive::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 pub use restore::{Restored, restore};
-pub use start::StartError;
+pub use start::{StartError, StartOptions};
 pub use tokens::TaskError;
 
 /// An execution whose start is on disk and that is now to be driven.

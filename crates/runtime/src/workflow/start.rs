@@ -35,6 +35,20 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
+/// How the run of an execution that an operator starts is treated.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    pub priority: Priority,
+    /// Whatever the run delivers is sent although it is unchanged.
+    pub force: bool,
+}
+
+impl From<Priority> for StartOptions {
+    fn from(priority: Priority) -> Self {
+        StartOptions { priority, force: false }
+    }
+}
+
 impl Engine {
     /// Starts an execution that an operator asks for; it is the root of a run of its own. For a
     /// STANDARD workflow the same name and input give the execution that still runs under it.
@@ -46,10 +60,10 @@ impl Engine {
         workflow: &str,
         name: Option<String>,
         input: Value,
-        priority: Priority,
+        options: impl Into<StartOptions>,
     ) -> Result<(ExecutionId, RunId), StartError> {
         let workflow = self.workflow_named(workflow)?;
-        self.start_now(workflow, name, Arc::new(input), priority, None).await
+        self.start_now(workflow, name, Arc::new(input), options.into(), None).await
     }
 
     /// Starts an EXPRESS workflow and waits for its end.
@@ -62,14 +76,16 @@ impl Engine {
         workflow: &str,
         name: Option<String>,
         input: Value,
-        priority: Priority,
+        options: impl Into<StartOptions>,
     ) -> Result<ExecutionRow, StartError> {
         let workflow = self.workflow_named(workflow)?;
         if workflow.spec.kind != WorkflowType::Express {
             return Err(StartError::NotExpress(workflow.spec.name.clone()));
         }
         let (told, ended) = oneshot::channel();
-        let (id, _) = self.start_now(workflow, name, Arc::new(input), priority, Some(told)).await?;
+        let started =
+            self.start_now(workflow, name, Arc::new(input), options.into(), Some(told)).await?;
+        let (id, _) = started;
         // Dropped without a word when it found no place in memory at once: then one looks.
         let mut heard = ended.await.is_ok();
         loop {
@@ -101,7 +117,7 @@ impl Engine {
         workflow: Arc<Workflow>,
         name: Option<String>,
         input: Arc<Value>,
-        priority: Priority,
+        StartOptions { priority, force }: StartOptions,
         told: Option<oneshot::Sender<()>>,
     ) -> Result<(ExecutionId, RunId), StartError> {
         if let Some(name) = &name {
@@ -116,13 +132,14 @@ impl Engine {
         let run = RunId(self.store.next_id());
         let now = self.clock.now();
         self.priorities.set(run, priority);
+        self.forced.note(force);
         let mut batch = Batch::acceptance();
         batch.start_run(RunRow {
             id: run,
             origin: "operator".to_owned(),
             label: workflow.spec.name.clone(),
             priority,
-            force: false,
+            force,
             started: now,
             last: now,
             open: 0,

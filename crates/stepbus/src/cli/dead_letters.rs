@@ -291,7 +291,7 @@ fn followed(client: &Client, mut answer: Value) -> anyhow::Result<Value> {
 }
 
 fn groups(groups: &Value) -> String {
-    let head = ["count", "oldest", "code", "subscriptions", "cause", "sample"];
+    let head = ["count", "oldest", "code", "of", "cause", "sample"];
     listing(groups, "no dead letters", &head, |group| {
         let joined = |member: &str| {
             let names = group[member].as_array().into_iter().flatten();
@@ -301,7 +301,7 @@ fn groups(groups: &Value) -> String {
             cell(group, "/count"),
             output::time(&group["oldest"]),
             joined("error_codes"),
-            joined("subscriptions"),
+            [joined("subscriptions"), joined("schedules")].concat(),
             cell(group, "/cause"),
             cell(group, "/sample"),
         ]

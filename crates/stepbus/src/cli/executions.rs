@@ -35,6 +35,9 @@ pub(super) enum Workflows {
         /// What the run gets beside others that wait for the same system: low, normal or high.
         #[arg(long, default_value = "normal", value_parser = PRIORITIES)]
         priority: String,
+        /// Send what the run delivers although targets hold the same already.
+        #[arg(long)]
+        force: bool,
     },
     /// Run workflows against files of mocks and expectations, without a server.
     Test(workflow_tests::Test),
@@ -109,7 +112,7 @@ impl Workflows {
                     })
                 }))
             }
-            Workflows::Start { workflow, input, input_file, sync, name, priority } => {
+            Workflows::Start { workflow, input, input_file, sync, name, priority, force } => {
                 let text = match input_file {
                     None => input,
                     Some(file) => std::fs::read_to_string(&file)
@@ -117,8 +120,10 @@ impl Workflows {
                 };
                 let input: Value = serde_json::from_str(&text).context("the input is no JSON")?;
                 let path = format!("workflows/{workflow}/executions");
-                let start =
-                    json!({ "name": name, "input": input, "priority": priority, "sync": sync });
+                let start = json!({
+                    "name": name, "input": input, "priority": priority, "force": force,
+                    "sync": sync,
+                });
                 if sync {
                     let answer = client.post_patiently(&path, &start)?;
                     return Ok(client.show(&answer, |answer| describe(&answer["result"])));

@@ -47,6 +47,9 @@ pub(super) struct Start {
     /// Events a second at most.
     #[arg(long)]
     rate: Option<NonZeroU32>,
+    /// Send what it delivers although targets hold the same already.
+    #[arg(long)]
+    force: bool,
 }
 
 impl Command {
@@ -65,6 +68,7 @@ impl Command {
                         "pattern": pattern,
                         "subscriptions": start.subscriptions,
                         "rate": start.rate,
+                        "force": start.force,
                     }),
                 )?;
                 Ok(client.show(&answer, shown))

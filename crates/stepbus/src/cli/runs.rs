@@ -78,8 +78,9 @@ fn list(runs: &Value) -> String {
 }
 
 fn show(run: &Value) -> String {
+    let forced = if run["force"] == true { "  forced" } else { "" };
     let mut text = format!(
-        "{}  {}  {} {}\nstarted {}  ended {}  open {}\n",
+        "{}  {}  {} {}{forced}\nstarted {}  ended {}  open {}\n",
         cell(run, "/id"),
         cell(run, "/status"),
         cell(run, "/origin"),

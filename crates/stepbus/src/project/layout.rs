@@ -643,6 +643,11 @@ static SCHEDULE: Object = object(&[
         "What becomes of it once it fires no more; `keep` by default.",
         Shape::Word(&["keep", "delete"]),
     ),
+    optional(
+        "force",
+        "True has its runs send what is unchanged as well; false by default.",
+        Shape::Flag,
+    ),
 ]);
 
 static SCHEDULE_TARGET: Object = Object {

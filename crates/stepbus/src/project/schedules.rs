@@ -18,7 +18,8 @@ impl Reader<'_> {
             if let (Some(start), Some(end)) = (start, end)
                 && end < start
             {
-                self.wrong(&join(&at, "end"), "it ends before it starts");
+                self.wrong(&join(&at, "end"), "it ends before it starts")
+                    .hint("give an `end` after `start`, or leave one of the two out");
             }
             let timezone = text("/timezone").unwrap_or("UTC").to_owned();
             let zone = time_zone(&timezone);
@@ -57,6 +58,7 @@ impl Reader<'_> {
                     Some("delete") => AfterCompletion::Delete,
                     _ => AfterCompletion::Keep,
                 },
+                force: value.get("force").and_then(Value::as_bool).unwrap_or(false),
             });
         }
         schedules

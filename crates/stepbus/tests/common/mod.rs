@@ -175,6 +175,10 @@ impl Server {
         wait_for("the death", || self.process.0.try_wait().unwrap());
     }
 
+    pub(crate) fn is_dead(&mut self) -> bool {
+        self.process.0.try_wait().unwrap().is_some()
+    }
+
     /// How many runs are open; none when the server is dead.
     pub(crate) fn open_runs(&mut self) -> Option<usize> {
         if self.process.0.try_wait().unwrap().is_some() {

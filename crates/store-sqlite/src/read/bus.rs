@@ -227,6 +227,9 @@ pub(crate) fn message(conn: &Connection, message: MessageId) -> Result<Option<Me
 /// The same text as in the index.
 const CAUSE: &str = "json_extract(attributes, '$.stepbus.cause')";
 
+const SCHEDULE: &str =
+    "NULL AS subscription, json_extract(attributes, '$.stepbus.schedule') AS schedule";
+
 /// What a filter adds to a `WHERE`.
 fn narrowed(filter: MessageFilter, sql: &mut String, values: &mut Vec<Value>) {
     let number = |id: ResourceId| Value::Integer(int(id.0));
@@ -242,7 +245,7 @@ fn narrowed(filter: MessageFilter, sql: &mut String, values: &mut Vec<Value>) {
         ("sent >= ?", filter.sent_from.map(|at| Value::Integer(at.0))),
     ];
     if filter.dead {
-        sql.push_str(" AND d_id IS NOT NULL");
+        sql.push_str(" AND (d_id IS NOT NULL OR error_code IS NOT NULL)");
     }
     for (condition, value) in wanted {
         if let Some(value) = value {
@@ -271,26 +274,40 @@ pub(crate) fn dead_letter_groups(
     conn: &Connection,
     filter: MessageFilter,
 ) -> Result<Vec<DeadLetterGroup>> {
-    let mut sql = format!(
-        "SELECT queue, d_subscription, error_code, {CAUSE} AS cause, count(*) AS found, min(sent),
-         max(sent), min(id) FROM messages WHERE d_id IS NOT NULL"
-    );
+    // What is asked for already, and would keep the planner from the indexes of these.
+    let filter = MessageFilter { dead: false, ..filter };
     let mut values = Vec::new();
-    narrowed(filter, &mut sql, &mut values);
-    sql.push_str(
-        " GROUP BY queue, d_subscription, error_code, cause
-         ORDER BY found DESC, queue, d_subscription, error_code, cause",
-    );
+    let mut sql = String::new();
+    for (by, which, whose) in [
+        ("d_subscription AS subscription, NULL AS schedule", "d_id IS NOT NULL", "subscription"),
+        (SCHEDULE, "d_id IS NULL AND error_code IS NOT NULL", "schedule"),
+    ] {
+        if !sql.is_empty() {
+            sql.push_str(" UNION ALL ");
+        }
+        sql.push_str(&format!(
+            "SELECT queue, {by}, error_code, {CAUSE} AS cause, count(*) AS found, min(sent),
+             max(sent), min(id) FROM messages WHERE {which}"
+        ));
+        narrowed(filter.clone(), &mut sql, &mut values);
+        sql.push_str(&format!(" GROUP BY queue, {whose}, error_code, cause"));
+    }
+    sql.push_str(" ORDER BY found DESC, queue, subscription, schedule, error_code, cause");
     all(conn, &sql, params_from_iter(values), |row| {
         Ok(DeadLetterGroup {
             queue: ResourceId(id(row, 0)?),
-            subscription: ResourceId(id(row, 1)?),
-            error_code: row.get(2)?,
-            cause: row.get(3)?,
-            count: id(row, 4)?,
-            oldest: time(row, 5)?,
-            newest: time(row, 6)?,
-            sample: MessageId(id(row, 7)?),
+            subscription: row
+                .get::<_, Option<i64>>(1)?
+                .map(|_| id(row, 1))
+                .transpose()?
+                .map(ResourceId),
+            schedule: row.get(2)?,
+            error_code: row.get(3)?,
+            cause: row.get(4)?,
+            count: id(row, 5)?,
+            oldest: time(row, 6)?,
+            newest: time(row, 7)?,
+            sample: MessageId(id(row, 8)?),
         })
     })
 }

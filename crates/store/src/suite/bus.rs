@@ -273,7 +273,8 @@ pub async fn messages_are_filtered(driver: &impl Driver) {
         ground.commit(batch).await;
         letters.push(letter);
     }
-    let plain = MessageRow { delivery: None, ..ground.letter(&ground.delivery()) };
+    let plain =
+        MessageRow { delivery: None, error_code: None, ..ground.letter(&ground.delivery()) };
     let mut batch = Batch::new();
     batch.send_message(plain.clone());
     ground.commit(batch).await;

@@ -35,6 +35,25 @@ pub async fn dead_letters_are_grouped(driver: &impl Driver) {
         ground.commit(batch).await;
         letters.push(letter);
     }
+    // A schedule's tick that failed, and a message that did not.
+    let plain = MessageRow { delivery: None, ..ground.letter(&ground.delivery()) };
+    let tick = MessageRow {
+        error_code: Some("A".to_owned()),
+        attributes: r#"{"stepbus":{"cause":"no #","schedule":"nightly"}}"#.to_owned(),
+        ..plain.clone()
+    };
+    let plain = MessageRow { id: MessageId(store.next_id()), error_code: None, ..plain };
+    let mut batch = Batch::new();
+    batch.send_message(tick.clone());
+    batch.send_message(plain);
+    ground.commit(batch).await;
+    letters.push(tick.clone());
+    let dead = MessageFilter { dead: true, ..MessageFilter::default() };
+    assert_eq!(store.messages(dead.clone(), MessageId(0), 99).await.unwrap(), letters);
+    let told = store.dead_letter_groups(dead).await.unwrap();
+    let ticks: Vec<_> = told.iter().filter(|group| group.subscription.is_none()).collect();
+    assert_eq!(ticks.len(), 1);
+    assert_eq!((ticks[0].schedule.as_deref(), ticks[0].sample), (Some("nightly"), tick.id));
     let groups = async |filter: MessageFilter| {
         let groups = store.dead_letter_groups(filter).await.unwrap();
         let short = |group: DeadLetterGroup| {
@@ -53,7 +72,7 @@ pub async fn dead_letters_are_grouped(driver: &impl Driver) {
         (count, letter.queue, code.to_owned(), cause.to_owned(), letter.id)
     };
     let all = groups(MessageFilter::default()).await;
-    assert_eq!(all.len(), 4);
+    assert_eq!(all.len(), 5);
     assert_eq!(all[0], group(3, 0, "A", "no #"));
     assert!(all.contains(&group(1, 3, "A", "no #")));
     let filter = MessageFilter { cause: Some("yES".into()), ..MessageFilter::default() };

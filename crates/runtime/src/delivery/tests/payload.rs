@@ -1,14 +1,16 @@
 //! What is not sent: what the target holds already, and what came too late. And upserts.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use stepbus_connect::{CallSpec, DestinationSpec, Upsert};
 use stepbus_model::Totals;
 
-use super::world::{Running, Target, World};
-use crate::Order;
+use super::world::{Dice, Running, Target, World, until};
 use crate::delivery::RedriveVersion;
+use crate::{BatchSpec, Order};
 
 /// One after the other, each to its end.
 async fn in_turn(running: &Running, details: &[Value]) {
@@ -70,6 +72,91 @@ async fn a_b_a_at_once_ends_with_what_was_published_last() {
     running.quiet().await;
     assert_eq!(bodies(&target), [a.clone(), b, a]);
     running.expect_books(Totals { matched: 3, delivered: 3, ..Totals::default() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_b_a_while_b_is_slow_and_fails_sends_a_again() {
+    for (order, batched) in [(Order::Fifo, false), (Order::Unordered, false), (Order::Fifo, true)] {
+        let target = Target::start().await;
+        let mut world = World::new(&target);
+        world.load().skip_unchanged = true;
+        world.load().order = order;
+        if batched {
+            let call = CallSpec::new("POST", &format!("{}/bulk", target.url));
+            world.declared.destinations = vec![DestinationSpec::call("shop", None, call)];
+            let batch = BatchSpec { size: 4, window_ms: 1, max_bytes: 1_000_000 };
+            world.load().batch = Some(batch);
+        }
+        let only = |body: &Value| body.as_array().map_or(body.clone(), |items| items[0].clone());
+        let mut failed = false;
+        target.behave(move |call| {
+            let b = only(&call.body)["n"] == 2;
+            if b && !std::mem::replace(&mut failed, true) {
+                (503, json!({}))
+            } else {
+                (200, json!({}))
+            }
+        });
+        let running = world.open().await;
+        let (a, b) = (json!({ "sku": "P", "n": 1 }), json!({ "sku": "P", "n": 2 }));
+        in_turn(&running, std::slice::from_ref(&a)).await;
+        target.close_gate();
+        running.publish_details([b.clone()]).await;
+        until("b is under way", async || target.arrived().len() == 2).await;
+        // While nobody knows what the target holds, an `a` like the last delivered one comes.
+        running.publish_details([a.clone()]).await;
+        target.open_gate();
+        running.quiet().await;
+        let sent: Vec<Value> = bodies(&target).iter().map(only).collect();
+        match order {
+            Order::Fifo => assert_eq!(sent, [a.clone(), b, a]),
+            Order::Unordered => {
+                assert_eq!(sent.iter().filter(|body| **body == a).count(), 2, "{sent:?}");
+                assert!(sent.contains(&b));
+            }
+        }
+        running.expect_books(Totals { matched: 3, delivered: 3, ..Totals::default() }).await;
+    }
+}
+
+/// Two payloads a key in any order, to a target that applies or not and answers as it likes: in the
+/// end it holds what was published last, and what was left out it held already.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_answers_the_target_ends_with_the_last() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.load().skip_unchanged = true;
+    world.load().order = Order::Fifo;
+    let held: Arc<Mutex<HashMap<String, u64>>> = Arc::default();
+    let (holds, mut chance) = (held.clone(), Dice::new(7));
+    target.behave(move |call| {
+        let status = [200, 200, 200, 503, 429, 409][usize::try_from(chance.below(6)).unwrap()];
+        if status == 200 || chance.below(2) == 0 {
+            holds.lock().insert(call.sku().to_owned(), call.n());
+        }
+        (status, json!({}))
+    });
+    let running = world.open().await;
+    let (mut dice, mut last) = (Dice::new(11), HashMap::new());
+    for _ in 0..12 {
+        let details: Vec<Value> = (0..20)
+            .map(|_| {
+                let (sku, n) = (format!("P-{}", dice.below(9)), dice.below(2));
+                last.insert(sku.clone(), n);
+                json!({ "sku": sku, "n": n })
+            })
+            .collect();
+        running.publish_details(details).await;
+        if dice.below(2) == 0 {
+            running.quiet().await;
+        }
+    }
+    running.quiet().await;
+    assert_eq!(*held.lock(), last);
+    let totals = running.totals("load").await;
+    assert_eq!(totals.delivered + totals.unchanged, 240, "{totals:?}");
+    assert!(totals.unchanged > 0 && totals.delivered > 9, "{totals:?}");
+    running.expect_books(totals).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

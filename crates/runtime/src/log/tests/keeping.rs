@@ -43,6 +43,7 @@ impl Running {
             pattern: None,
             subscriptions: Vec::new(),
             rate: None,
+            force: false,
         }
     }
 

@@ -1,13 +1,16 @@
 //! `events:putEvents` is a write in the execution's own commit.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use serde_json::json;
-use stepbus_model::{EventId, ExecutionId};
+use stepbus_connect::{CallSpec, DestinationSpec};
+use stepbus_model::{EventId, ExecutionId, Timestamp};
 use stepbus_store::{ExecutionFilter, ExecutionStatus};
 
 use super::maps::items;
 use super::world::{Target, World, until};
+use crate::{ReplaySpec, StartOptions, SubscriptionSpec, TargetSpec};
 
 const ANNOUNCE: &str = r#"
 QueryLanguage: JSONata
@@ -29,6 +32,70 @@ async fn announcing(bus: &str) -> World {
     let target = Target::start().await;
     world.workflow("announce", &ANNOUNCE.replace("BUS", bus), &target);
     world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_started_with_force_sends_what_is_unchanged() {
+    const TELL: &str = r#"
+QueryLanguage: JSONata
+StartAt: Tell
+States:
+  Tell:
+    Type: Task
+    Resource: arn:aws:states:::events:putEvents
+    Arguments:
+      Entries:
+        - { EventBusName: catalog, Source: test, DetailType: product, Detail: { sku: A, n: 1 } }
+    End: true
+"#;
+    let target = Target::start().await;
+    let mut world = World::empty();
+    let call = CallSpec::new("PUT", &format!("{}/products/{{sku}}", target.url));
+    world.declared.destinations.push(DestinationSpec::call("shop", None, call));
+    let pattern = json!({ "detail-type": ["product"] }).to_string();
+    let shop = TargetSpec::Destination("shop".into());
+    world.declared.subscriptions.push(SubscriptionSpec {
+        key: Some(json!("{% $event.detail.sku %}")),
+        transform: Some(json!("{% $event.detail %}")),
+        skip_unchanged: true,
+        ..SubscriptionSpec::new("load", "catalog", &pattern, shop)
+    });
+    world.workflow("tell", TELL, &target);
+    let running = world.open().await;
+    let start = async |force: bool| {
+        let options = StartOptions { force, ..StartOptions::default() };
+        running.engine.start_execution("tell", None, json!({}), options).await.unwrap();
+        running.quiet().await;
+        target.taken().len()
+    };
+    assert_eq!(start(false).await, 1);
+    assert_eq!(start(false).await, 1, "unchanged");
+    assert_eq!(start(true).await, 2, "forced");
+    assert_eq!(start(false).await, 2, "unchanged again");
+    // So does a replay.
+    let replay = async |name: &str, force: bool| {
+        let spec = ReplaySpec {
+            name: name.into(),
+            bus: "catalog".into(),
+            archive: None,
+            from: Timestamp(0),
+            to: running.engine.now().plus(Duration::from_secs(1)),
+            pattern: None,
+            subscriptions: Vec::new(),
+            rate: None,
+            force,
+        };
+        running.engine.start_replay(spec, "tester").await.unwrap();
+        until("the replay is over", async || {
+            running.engine.replay(name).await.unwrap().unwrap().state == "COMPLETED"
+        })
+        .await;
+        running.quiet().await;
+        target.taken().len()
+    };
+    assert_eq!(replay("plain", false).await, 2);
+    assert_eq!(replay("forced", true).await, 6, "all four events");
+    running.expect_sound().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

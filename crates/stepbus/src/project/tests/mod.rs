@@ -3,6 +3,7 @@
 mod endpoints;
 mod general;
 mod inputs;
+mod schedules;
 mod schema;
 mod subscriptions;
 mod systems;

@@ -293,6 +293,10 @@ fn options() {
           hint: known: $schedule
     "#]],
     );
+}
+
+#[test]
+fn policies() {
     check(
         "retry: { max_age: 10s, attempts: 3 }",
         expect![[r#"

@@ -17,20 +17,6 @@ use crate::thread::{Activity, OpenTask, Thread, ThreadId};
 
 /// The meaning of a journal. It grows when replaying an old journal would give something else.
 pub const SEMANTICS: u32 = 1;
-/// The form of a snapshot.
-const SNAPSHOT_VERSION: u32 = 1;
-
-/// Why bytes are no snapshot this binary can continue from.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    #[error("the snapshot has version {0}; this binary reads {1}: replay the journal instead")]
-    Version(u32, u32),
-    #[error("the snapshot is cut off: replay the journal instead")]
-    Truncated,
-    #[error("the snapshot cannot be read: {0}")]
-    Format(#[from] serde_json::Error),
-}
-
 /// One execution of a workflow, as a value.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Execution {
@@ -277,31 +263,8 @@ impl Execution {
             .collect()
     }
 
-    /// A snapshot: its version in four bytes, then JSON.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = SNAPSHOT_VERSION.to_le_bytes().to_vec();
-        serde_json::to_writer(&mut bytes, self)
-            .expect("an execution holds nothing but JSON and numbers");
-        bytes
-    }
-
-    /// # Errors
-    /// When the bytes are of another version or no snapshot at all.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Execution, SnapshotError> {
-        let (version, json) = bytes.split_first_chunk().ok_or(SnapshotError::Truncated)?;
-        let version = u32::from_le_bytes(*version);
-        if version != SNAPSHOT_VERSION {
-            return Err(SnapshotError::Version(version, SNAPSHOT_VERSION));
-        }
-        let mut execution: Execution = serde_json::from_slice(json)?;
-        if execution.outcome.is_none() {
-            execution.index();
-        }
-        Ok(execution)
-    }
-
-    fn index(&mut self) {
+    /// What is derived from the rest.
+    pub(crate) fn index(&mut self) {
         for (id, thread) in self.threads.iter_mut().enumerate() {
             let Some(thread) = thread else { continue };
             thread.variable_bytes = thread.variables.iter().map(|(_, value)| bytes(value)).sum();

@@ -19,6 +19,7 @@ pub mod map;
 mod paths;
 mod program;
 pub mod recording;
+mod snapshot;
 pub mod test_state;
 mod thread;
 pub mod trial;
@@ -26,7 +27,7 @@ mod validate;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use entry::{Entry, NoEntry, Resumption, find_entry};
-pub use execution::{Execution, SEMANTICS, SnapshotError};
+pub use execution::{Execution, SEMANTICS};
 pub use history::{Details, HistoryEvent, history, replay};
 pub use io::{
     Bounds, Command, Failure, Input, Integration, ItemBatcher, ItemReader, MapItem, MapRunOutcome,
@@ -34,4 +35,5 @@ pub use io::{
     TimerKind, Visit, WorkflowType,
 };
 pub use program::Program;
+pub use snapshot::SnapshotError;
 pub use validate::{refusal, validate};

@@ -28,7 +28,7 @@ pub(crate) enum Bench {
     Match(matching::Arguments),
     /// Events published, matched and enqueued a second, durably.
     Publish(publish::Arguments),
-    /// Destinations beside one that never answers, and without it.
+    /// Destinations beside one that never answers, beside a slow one, and alone.
     Stall(stall::Arguments),
     /// Durable steps a second through the store, beside a plain file synced as often.
     Store(store::Arguments),

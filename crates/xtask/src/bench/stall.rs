@@ -1,4 +1,5 @@
-//! `cargo xtask bench stall`: what a destination that never answers costs the others, in one run.
+//! `cargo xtask bench stall`: what a destination that never answers, or one at a tenth of the
+//! others' speed, costs the others, in one run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +29,19 @@ pub(crate) struct Arguments {
     /// How often both are run; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+
+    /// Deliveries that may be pending for a subscription; it then goes on by its cursor.
+    #[arg(long, default_value_t = Limits::DEFAULT.subscription_pending)]
+    pending: usize,
+}
+
+/// What stands beside the destinations that answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Beside {
+    Nothing,
+    Stalled,
+    /// It takes so many calls a second.
+    Slow(usize),
 }
 
 const BUS: &str = "bench";
@@ -40,29 +54,51 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let sink = sandbox()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let round = |beside| runtime.block_on(round(arguments, &sink, beside));
+    // The first one opens connections and tells the speed.
+    let alone = round(Beside::Nothing)?;
+    #[expect(clippy::cast_precision_loss, reason = "a tenth, roughly")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small number")]
+    let tenth = (arguments.events as f64 / alone.seconds / 10.0).ceil() as usize;
+    compare(arguments, "one that never answers", Beside::Stalled, round)?;
+    let name = format!("one that takes {tenth} a second, a tenth of what each other takes");
+    compare(arguments, &name, Beside::Slow(tenth), round)
+}
+
+fn compare(
+    arguments: &Arguments,
+    name: &str,
+    beside: Beside,
+    round: impl Fn(Beside) -> Result<Side>,
+) -> Result<()> {
+    println!("beside {name}:");
     let mut ratios = Vec::new();
+    let mut most_pending = 0;
     for number in 0..arguments.rounds {
-        let mut seconds = [0.0; 2];
         // Whoever comes second finds the machine warmer, or wearier: they take turns.
-        let order = if number % 2 == 0 { [false, true] } else { [true, false] };
-        for stalls in order {
-            seconds[usize::from(stalls)] = runtime.block_on(round(arguments, &sink, stalls))?;
-        }
-        let [without, with] = seconds;
+        let (without, with) = if number % 2 == 0 {
+            let without = round(Beside::Nothing)?;
+            (without, round(beside)?)
+        } else {
+            let with = round(beside)?;
+            (round(Beside::Nothing)?, with)
+        };
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let deliveries = (arguments.events * arguments.destinations) as f64;
-        let ratio = without / with;
+        let ratio = without.seconds / with.seconds;
         println!(
-            "round {}: {:.0} deliveries/s without, {:.0} beside one that never answers: {ratio:.2}",
+            "  round {}: {:.0} deliveries/s without it, {:.0} with it: {ratio:.2}",
             number + 1,
-            deliveries / without,
-            deliveries / with,
+            deliveries / without.seconds,
+            deliveries / with.seconds,
         );
+        most_pending = most_pending.max(with.most_pending);
         ratios.push(ratio);
     }
     ratios.sort_by(f64::total_cmp);
     let median = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
-    println!("median {median:.2} of the throughput without it (target 0.90)");
+    println!("  median {median:.2} of the throughput without it (target 0.90)");
+    println!("  {most_pending} of its deliveries pending at most (bound {})", arguments.pending);
     Ok(())
 }
 
@@ -80,18 +116,29 @@ fn sandbox() -> Result<String> {
     told.recv().context("the sandbox did not start")
 }
 
-/// Seconds until every destination that answers has every event.
-async fn round(arguments: &Arguments, sink: &str, stalls: bool) -> Result<f64> {
+struct Side {
+    /// Until every destination that answers has every event.
+    seconds: f64,
+    /// Deliveries to the one beside them.
+    most_pending: i64,
+}
+
+async fn round(arguments: &Arguments, sink: &str, beside: Beside) -> Result<Side> {
     let folder = tempfile::tempdir()?;
-    let engine = open(folder.path(), arguments, sink, stalls).await?;
-    let healthy: Vec<_> = (0..arguments.destinations)
-        .filter_map(|number| engine.catalogue().subscription_named(&name(number)).map(|s| s.id))
-        .collect();
+    let engine = open(folder.path(), arguments, sink, beside).await?;
+    let catalogue = engine.catalogue();
+    let id = |name: &str| catalogue.subscription_named(name).map(|subscription| subscription.id);
+    let healthy: Vec<_> =
+        (0..arguments.destinations).filter_map(|number| id(&healthy(number))).collect();
+    let other = id(OTHER);
+    let mut most_pending = 0;
     let began = Instant::now();
     publish(&engine, arguments.events).await?;
     let wanted = i64::try_from(arguments.events)?;
     loop {
         let totals = engine.store().subscription_totals().await?;
+        let pending = totals.iter().find(|(id, _)| Some(*id) == other);
+        most_pending = most_pending.max(pending.map_or(0, |(_, totals)| totals.pending));
         let done = |id| totals.iter().any(|(of, totals)| *of == id && totals.delivered == wanted);
         if healthy.iter().all(|id| done(*id)) {
             break;
@@ -103,23 +150,31 @@ async fn round(arguments: &Arguments, sink: &str, stalls: bool) -> Result<f64> {
     }
     let seconds = began.elapsed().as_secs_f64();
     engine.stop();
-    Ok(seconds)
+    Ok(Side { seconds, most_pending })
 }
 
-fn name(number: usize) -> String {
+const OTHER: &str = "other";
+
+fn healthy(number: usize) -> String {
     format!("healthy-{number}")
 }
 
-async fn open(data: &Path, arguments: &Arguments, sink: &str, stalls: bool) -> Result<Arc<Engine>> {
+async fn open(
+    data: &Path,
+    arguments: &Arguments,
+    sink: &str,
+    beside: Beside,
+) -> Result<Arc<Engine>> {
     let mut declared = Declared::default();
     declared.buses.push(BusSpec {
         name: BUS.into(),
         retention_seconds: 86_400,
         deduplicate_content: false,
     });
-    let mut deliver = |name: &str, path: &str| {
+    let mut deliver = |name: &str, path: &str, concurrency| {
         let call = CallSpec::new("POST", &format!("{sink}/{path}"));
-        declared.destinations.push(DestinationSpec::call(name, None, call));
+        let destination = DestinationSpec::call(name, None, call);
+        declared.destinations.push(DestinationSpec { concurrency, ..destination });
         let target = TargetSpec::Destination(name.to_owned());
         declared.subscriptions.push(SubscriptionSpec {
             transform: Some(json!("{% $event.detail %}")),
@@ -127,15 +182,19 @@ async fn open(data: &Path, arguments: &Arguments, sink: &str, stalls: bool) -> R
         });
     };
     for number in 0..arguments.destinations {
-        deliver(&name(number), &name(number));
+        deliver(&healthy(number), &healthy(number), None);
     }
-    if stalls {
-        deliver("stalled", "stalled?stall");
+    match beside {
+        Beside::Nothing => {}
+        Beside::Stalled => deliver(OTHER, "stalled?stall", None),
+        // As many at a time as it takes in a second, each of which takes one.
+        Beside::Slow(rate) => deliver(OTHER, "slow?delay_ms=1000", Some(rate)),
     }
     let clock = Arc::new(SystemClock::default());
-    let connect = Arc::new(Connect::new(clock.clone(), Limits::DEFAULT));
+    let limits = Limits { subscription_pending: arguments.pending, ..Limits::DEFAULT };
+    let connect = Arc::new(Connect::new(clock.clone(), limits));
     let store = Arc::new(SqliteStore::open(data, SqliteOptions::default())?);
-    Ok(Engine::open(store, connect, clock, Limits::DEFAULT, &declared).await?)
+    Ok(Engine::open(store, connect, clock, limits, &declared).await?)
 }
 
 async fn publish(engine: &Arc<Engine>, events: usize) -> Result<()> {

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use serde_json::json;
 use stepbus_connect::{Circuit, Condition};
 use stepbus_model::Outcome;
+use stepbus_runtime::Extraction;
 
 use crate::Face;
 use crate::error::ApiError;
@@ -236,6 +237,23 @@ fn store(face: &Face, scrape: &mut Scrape) {
         ("free_bytes", "Free space of the data directory", stats.free_bytes as f64),
     ] {
         scrape.one(&format!("stepbus_store_{name}"), help, value);
+    }
+    let pressure = face.engine.pressure();
+    let nearest = pressure.standing.nearest.map_or(0.0, |nearest| nearest.percent as f64);
+    for (name, help, value) in [
+        ("live_deliveries", "Deliveries of all subscriptions", pressure.live_deliveries as f64),
+        ("nearest_bound_percent", "How near the nearest bound of the whole is", nearest),
+        (
+            "extraction_held_back",
+            "0 free, 1 slowed, 2 stopped",
+            match pressure.standing.extraction {
+                Extraction::Free => 0.0,
+                Extraction::Slowed => 1.0,
+                Extraction::Stopped => 2.0,
+            },
+        ),
+    ] {
+        scrape.one(&format!("stepbus_{name}"), help, value);
     }
     let executions = face.engine.executions_in_memory();
     scrape.one("stepbus_executions_in_memory", "Executions in memory", executions as f64);

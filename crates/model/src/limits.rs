@@ -166,6 +166,19 @@ pub struct Limits {
     /// Free bytes of the data directory's disk below which nothing new is accepted; what was
     /// accepted may use them up.
     pub disk_reserve_bytes: u64,
+    /// Live deliveries of all subscriptions together near which extraction slows down and stops.
+    pub live_deliveries: usize,
+    /// Free bytes of the data directory's disk near which extraction slows down and stops; what is
+    /// below is for what was begun.
+    pub extraction_reserve_bytes: u64,
+    /// Percent of a bound of the whole from which extraction slows down.
+    pub pressure_slow_percent: u64,
+    /// Percent of a bound of the whole from which extraction stops.
+    pub pressure_stop_percent: u64,
+    /// Percent below these at which it goes on.
+    pub pressure_release_percent: u64,
+    /// Milliseconds between two looks at the bounds of the whole.
+    pub pressure_check_ms: u64,
     /// Rows of one page of a listing.
     pub page_rows: usize,
     /// Seconds an endpoint remembers an Idempotency-Key.
@@ -258,6 +271,12 @@ impl Limits {
         writer_queue: 4_096,
         reader_queue: 4_096,
         disk_reserve_bytes: 128 * 1024 * 1024,
+        live_deliveries: 200_000,
+        extraction_reserve_bytes: 256 * 1024 * 1024,
+        pressure_slow_percent: 80,
+        pressure_stop_percent: 95,
+        pressure_release_percent: 5,
+        pressure_check_ms: 250,
         page_rows: 1_000,
         idempotency_seconds: 86_400,
         json_depth: 512,

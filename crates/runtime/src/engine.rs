@@ -17,6 +17,7 @@ use crate::delivery::{Deliveries, Operations};
 use crate::forced::Forced;
 use crate::holds::Holds;
 use crate::log::{self, Gates, Marks};
+use crate::pressure::{self, Pressure};
 use crate::priority::Priorities;
 use crate::queues::{self, Queues};
 use crate::schedules::Schedules;
@@ -42,6 +43,7 @@ pub struct Engine {
     pub(crate) priorities: Priorities,
     pub(crate) gates: Gates,
     pub(crate) marks: Marks,
+    pub(crate) pressure: Pressure,
     /// The bound on storage is reached: nothing is accepted.
     pub(crate) refusing: AtomicBool,
     /// Replays that are to stop.
@@ -76,6 +78,7 @@ impl Engine {
             holds,
             gates: Gates::default(),
             marks: Marks::default(),
+            pressure: Pressure::new(now),
             refusing: AtomicBool::new(false),
             cancelled: Mutex::default(),
             forced: Forced::default(),
@@ -171,6 +174,7 @@ impl Engine {
         self.deliveries.serve(self);
         self.alarms.start(self);
         log::start(self);
+        pressure::start(self);
         self.resume_replays().await?;
         queues::start_keeping(self);
         self.resume_operations().await?;

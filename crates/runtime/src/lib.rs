@@ -21,6 +21,7 @@ mod log;
 mod maps;
 mod operating;
 mod parameters;
+mod pressure;
 mod priority;
 mod publish;
 mod queues;
@@ -54,10 +55,12 @@ pub use log::{
     Archive, IntakeView, LogPage, LogQuery, ReplayError, ReplaySpec, ReplayView, StorageView, Swept,
 };
 pub use maps::{
-    Counts, FailedChild, FailureGroup, FailureSample, MapRunDetail, MapRunError, MapRunUpdate,
+    Counts, FailedChild, FailureGroup, FailureSample, HeldBack, MapRunDetail, MapRunError,
+    MapRunUpdate,
 };
 pub use operating::{AuditView, DestinationView, SubscriptionView, Trial};
 pub use parameters::{HttpParameters, ParameterProblem};
+pub use pressure::{Extraction, PressureView, Reading, Shared, Standing};
 pub use publish::{Entry, EntryError, Published};
 pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};
 pub use schedules::{ExpressionError, Schedule, ScheduleError, ScheduleView, Timing, time_zone};

@@ -12,7 +12,8 @@ use stepbus_store::{
 };
 
 use crate::engine::Engine;
-use crate::workflow::decode_journal;
+use crate::pressure::{Extraction, Standing};
+use crate::workflow::{decode_journal, window};
 
 /// A map run as DescribeMapRun tells it.
 #[derive(Debug, Clone, Serialize)]
@@ -35,12 +36,25 @@ pub struct MapRunDetail {
     pub execution_counts: Counts,
     pub redrive_count: u32,
     pub redrive_date: Option<Timestamp>,
+    /// A bound of the whole is near: it starts fewer children, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+}
+
+/// What a map run is held back to, and why.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldBack {
+    #[serde(flatten)]
+    pub standing: Standing,
+    /// Children it may have at work now.
+    pub children_at_once: u64,
 }
 
 /// AWS's ten counters.
@@ -205,9 +219,19 @@ impl Engine {
             execution_counts: Counts::new(executions, children),
             redrive_count: row.redrives,
             redrive_date: row.redriven,
+            held_back: self.held_back(&row),
             source_version: row.source_version,
             error: row.error,
             cause: row.error_cause,
+        })
+    }
+
+    fn held_back(&self, row: &MapRunRow) -> Option<HeldBack> {
+        let standing = self.pressure.standing();
+        let held = row.status == MapRunStatus::Running && standing.extraction != Extraction::Free;
+        held.then(|| {
+            let window = window(&self.limits, row.settings.max_concurrency);
+            HeldBack { standing, children_at_once: self.pressure.room(window) as u64 }
         })
     }
 

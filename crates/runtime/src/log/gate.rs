@@ -95,6 +95,12 @@ impl Gates {
         turn.entry(subscription).or_insert_with(|| Arc::new(Gate::new(subscription))).clone()
     }
 
+    /// Deliveries that have a row and no fate.
+    pub(crate) fn live(&self) -> u64 {
+        let pending = self.turn.read().values().map(|gate| gate.pending()).sum::<i64>();
+        u64::try_from(pending).unwrap_or(0)
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<Gate>> {
         self.turn.read().values().cloned().collect()
     }

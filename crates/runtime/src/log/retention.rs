@@ -17,6 +17,7 @@ use stepbus_store::{Batch, EventRow, LogRange, StoreError, Usage};
 
 use crate::declared::WhenFull;
 use crate::engine::Engine;
+use crate::pressure::PressureView;
 
 /// Passes after which what was passed over is looked at again.
 const LOOK_AGAIN: u32 = 60;
@@ -68,6 +69,8 @@ pub struct StorageView {
     pub max_bytes: Option<u64>,
     /// Nothing is accepted: the bound is reached and nothing more can be dropped.
     pub refusing: bool,
+    /// How near the bounds of the whole are, and what that holds back.
+    pub pressure: PressureView,
 }
 
 impl Engine {
@@ -117,6 +120,7 @@ impl Engine {
             usage: self.store.usage(true).await?,
             max_bytes: self.catalogue().storage.max_bytes,
             refusing: self.refusing.load(Ordering::Relaxed),
+            pressure: self.pressure(),
         })
     }
 
@@ -193,12 +197,14 @@ impl Engine {
         let catalogue = self.catalogue();
         let Some(most) = catalogue.storage.max_bytes else {
             self.refusing.store(false, Ordering::Relaxed);
+            self.pressure.crammed.store(false, Ordering::Relaxed);
             return Ok(0);
         };
         let used = async || self.store.usage(false).await.map(|usage| usage.used());
-        let mut dropped = 0;
-        if used().await? > most && catalogue.storage.when_full == WhenFull::DropOldest {
-            dropped = self.drop_oldest(most / 100 * ENOUGH).await?;
+        let (mut dropped, enough) = (0, most / 100 * ENOUGH);
+        let full = used().await? > most;
+        if full && catalogue.storage.when_full == WhenFull::DropOldest {
+            dropped = self.drop_oldest(enough).await?;
             if dropped > 0 {
                 tracing::warn!(
                     dropped,
@@ -207,7 +213,11 @@ impl Engine {
                 );
             }
         }
-        let refusing = used().await? > most;
+        let left = used().await?;
+        if full || left <= enough {
+            self.pressure.crammed.store(left > enough, Ordering::Relaxed);
+        }
+        let refusing = left > most;
         if refusing && !self.refusing.swap(refusing, Ordering::Relaxed) {
             tracing::error!(
                 max_bytes = most,

@@ -30,9 +30,11 @@ use crate::engine::Engine;
 use crate::publish::Effects;
 
 mod dispatch;
+mod held;
 mod recovery;
 
 use dispatch::Wait;
+use held::HeldTasks;
 pub use recovery::IN_FLIGHT_AT_CRASH;
 
 /// Something a driver waited for, with what must be committed along with it.
@@ -103,6 +105,8 @@ pub(super) struct Driver {
     recovered: HashSet<TaskId>,
     /// Tasks whose results come by themselves.
     waits: HashMap<TaskId, Wait>,
+    /// Tasks that wait until extraction goes on.
+    held: HeldTasks,
     /// Another execution waits for the end of this one.
     awaited_by_parent: bool,
     /// When something last happened.
@@ -214,6 +218,7 @@ impl Driver {
         execution: Execution,
         mailbox: Option<mpsc::UnboundedReceiver<Message>>,
     ) -> Driver {
+        let held = HeldTasks::new(engine.clone());
         Driver {
             engine,
             row,
@@ -233,6 +238,7 @@ impl Driver {
             line: None,
             recovered: HashSet::new(),
             waits: HashMap::new(),
+            held,
             awaited_by_parent: false,
             quiet_since: Timestamp(0),
             ended: None,
@@ -284,6 +290,10 @@ impl Driver {
                     let _ = told.send(());
                 }
                 return Ok(fate);
+            }
+            if self.held.may_go_on() {
+                self.go_on_with_held().await?;
+                continue;
             }
             let until = match self.may_park() {
                 Some((wake, until)) if until <= self.engine.clock.now() => {
@@ -342,6 +352,7 @@ impl Driver {
                         return Some(arrival);
                     }
                 }
+                () = self.held.changed() => return None,
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -374,6 +385,7 @@ impl Driver {
             match command {
                 Command::RunTask(task) => self.run_task(task, step, inputs),
                 Command::CancelTask { task } => {
+                    self.held.forget(task);
                     self.call_off(Awaited::Task(task));
                     self.recovered.remove(&task);
                     self.close_task(task, step);

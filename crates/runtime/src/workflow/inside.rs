@@ -133,6 +133,11 @@ pub fn leaves_the_process(resource: &str) -> bool {
     lambda::is_function(resource) || OFFERED.iter().any(calls)
 }
 
+/// Whether the task brings about events or executions.
+pub(super) fn produces(task: &RunTask) -> bool {
+    matches!(&*task.resource, put_events::RESOURCE | start_execution::RESOURCE)
+}
+
 /// Does what the task asks for, when its service is inside and it needs nothing but the batch.
 pub(super) fn perform(
     engine: &Engine,

@@ -60,6 +60,7 @@ pub use redrive::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 pub use restore::{Restored, restore};
 pub use start::{StartError, StartOptions};
 pub use tokens::TaskError;
+pub(crate) use window::window;
 
 /// An execution whose start is on disk and that is now to be driven.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
 use stepbus_asl::map::{self, exceeds_tolerance, tolerance_exceeded};
 use stepbus_asl::{Failure, MapRunOutcome, MapRunSpec, MapSource};
-use stepbus_model::{MapRunId, crash};
+use stepbus_model::{Limits, MapRunId, crash};
 use stepbus_store::{
     Batch, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, MapRunEnd, MapRunRow,
     MapRunStatus, MapSettings, StoreError,
@@ -24,6 +24,7 @@ use super::pages::{Loaded, Pump, Trouble, Unit};
 use super::results;
 use super::roll::{Presence, Roll};
 use crate::engine::Engine;
+use crate::pressure::Standing;
 
 /// Commits of children that are over which one map run waits for at a time.
 const COMMITS: usize = 4;
@@ -78,6 +79,7 @@ pub(super) struct MapRun<'a> {
     family: Arc<Family>,
     spec: &'a Arc<MapRunSpec>,
     settings: watch::Receiver<MapSettings>,
+    pressure: watch::Receiver<Standing>,
     listed: Listed<'a>,
     /// An execution waits for the outcome.
     waited_for: bool,
@@ -147,6 +149,7 @@ impl<'a> MapRun<'a> {
             family: Arc::new(family),
             spec,
             settings: listed.live.settings.subscribe(),
+            pressure: engine.pressure.subscribe(),
             listed,
             counts: row.counts.items,
             total: 0,
@@ -165,11 +168,8 @@ impl<'a> MapRun<'a> {
     }
 
     fn window(&self) -> usize {
-        let most = self.engine.limits.map_concurrency;
-        match usize::try_from(self.settings.borrow().max_concurrency) {
-            Ok(0) | Err(_) => most,
-            Ok(wanted) => wanted.min(most),
-        }
+        let wanted = self.settings.borrow().max_concurrency;
+        self.engine.pressure.room(window(&self.engine.limits, wanted))
     }
 
     /// Runs the children until all have ended, or too many failed.
@@ -216,6 +216,7 @@ impl<'a> MapRun<'a> {
                 },
                 // It lives as long as the map run is listed.
                 _ = self.settings.changed() => {}
+                _ = self.pressure.changed() => {}
                 () = tokio::task::yield_now(), if more => {}
             }
         }
@@ -408,6 +409,14 @@ impl<'a> MapRun<'a> {
             }
         };
         Ok(Ended { batch, ..ended })
+    }
+}
+
+/// Children at once, by what MaxConcurrency wants.
+pub(crate) fn window(limits: &Limits, wanted: u64) -> usize {
+    match usize::try_from(wanted) {
+        Ok(0) | Err(_) => limits.map_concurrency,
+        Ok(wanted) => wanted.min(limits.map_concurrency),
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use stepbus_model::{ExecutionId, MapRunId, RunId};
 
 use super::client::{Client, cell, listing};
+use super::replays::held_back;
 use crate::output;
 
 /// Which of those that did not succeed run again.
@@ -235,6 +236,12 @@ fn show(map_run: &Value) -> String {
         if !map_run[name].is_null() {
             text.push_str(&format!("{name:<27} {}\n", output::time(&map_run[name])));
         }
+    }
+    let held = &map_run["heldBack"];
+    if !held.is_null() {
+        let most = cell(held, "/childrenAtOnce");
+        text.push_str(&format!("{:<27} {most} children at once, ", "heldBack"));
+        text.push_str(&held_back(held));
     }
     let rows: Vec<Vec<String>> = COUNTERS
         .iter()

@@ -135,6 +135,21 @@ fn shown(replay: &Value) -> String {
     text
 }
 
+/// A line about what holds extraction back, when something does.
+pub(super) fn held_back(standing: &Value) -> String {
+    let extraction = match standing["extraction"].as_str() {
+        Some("SLOWED") => "slowed down",
+        Some("STOPPED") => "stopped",
+        _ => return String::new(),
+    };
+    format!(
+        "extraction is {extraction} since {}: {} is at {} %\n",
+        output::time(&standing["since"]),
+        cell(standing, "/nearest/bound"),
+        cell(standing, "/nearest/percent"),
+    )
+}
+
 pub(super) fn storage(client: &Client) -> anyhow::Result<ExitCode> {
     Ok(client.show(&client.get("storage", &[])?, |usage| {
         let mebibytes = |bytes: &Value| {
@@ -154,6 +169,13 @@ pub(super) fn storage(client: &Client) -> anyhow::Result<ExitCode> {
             rows.push(vec![name.to_owned(), mebibytes(&usage[field])]);
         }
         let mut text = output::table(&["what", "MiB"], &rows);
+        let pressure = &usage["pressure"];
+        text.push_str(&format!(
+            "\nlive deliveries {} of {}\n",
+            cell(pressure, "/live_deliveries"),
+            cell(pressure, "/live_deliveries_bound"),
+        ));
+        text.push_str(&held_back(pressure));
         if usage["refusing"] == true {
             text.push_str("Nothing is accepted: the bound is reached.\n");
         }

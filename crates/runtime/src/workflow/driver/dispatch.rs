@@ -45,6 +45,11 @@ impl Driver {
             inputs.push_back(fail(failure));
             return;
         }
+        let own = self.row.item.is_none();
+        if own && inside::produces(&task) && !self.engine.pressure.lets_pass() {
+            self.held.push(task);
+            return;
+        }
         if task.integration == Integration::WaitForTaskToken {
             // Before the call: whoever is called may answer by the token at once.
             self.hand_out(&task, None, step);
@@ -59,6 +64,17 @@ impl Driver {
                 inputs.push_back(done.input(&task));
             }
         }
+    }
+
+    /// Does what was held back; what still is stays so.
+    pub(super) async fn go_on_with_held(&mut self) -> Result<(), StoreError> {
+        let mut step = Step::default();
+        let mut inputs = VecDeque::new();
+        for task in self.held.take() {
+            self.run_task(task, &mut step, &mut inputs);
+        }
+        self.absorb(inputs, &mut step);
+        self.settle(step).await
     }
 
     /// Makes the token of a task good.

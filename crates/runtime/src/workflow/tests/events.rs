@@ -165,7 +165,7 @@ async fn a_loop_ends_with_an_error() {
     assert!(failed.error_cause.as_ref().unwrap().contains("HopLimitExceeded"));
 }
 
-const EACH: &str = r#"
+pub(super) const EACH: &str = r#"
 QueryLanguage: JSONata
 StartAt: Each
 States:

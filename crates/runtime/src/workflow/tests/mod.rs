@@ -6,6 +6,7 @@ mod maps;
 mod memory;
 mod nested;
 mod pages;
+mod pressure;
 mod readers;
 mod recovery;
 mod redrive;

@@ -13,7 +13,7 @@ use stepbus_store::{
 
 use crate::engine::Engine;
 use crate::pressure::{Extraction, Standing};
-use crate::workflow::{decode_journal, window};
+use crate::workflow::{decode_journal, redrive_spent, window};
 
 /// A map run as DescribeMapRun tells it.
 #[derive(Debug, Clone, Serialize)]
@@ -74,8 +74,9 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// `in_flight`: those in memory, of which the store may not know yet.
-    fn new(counts: &ItemCounts, in_flight: u64) -> Counts {
+    /// `in_flight`: those in memory, of which the store may not know yet; `redrivable`: whether a
+    /// redrive would take those that did not succeed.
+    fn new(counts: &ItemCounts, in_flight: u64, redrivable: bool) -> Counts {
         let in_flight = i64::try_from(in_flight).unwrap_or(i64::MAX);
         let begun = in_flight.min(counts.pending() + counts.running).max(counts.running);
         Counts {
@@ -87,7 +88,7 @@ impl Counts {
             timed_out: counts.timed_out,
             aborted: counts.aborted,
             results_written: counts.results_written,
-            failures_not_redrivable: counts.failures_not_redrivable,
+            failures_not_redrivable: if redrivable { 0 } else { counts.unsuccessful() },
             pending_redrive: counts.pending_redrive,
         }
     }
@@ -197,6 +198,7 @@ impl Engine {
     async fn map_run_detail(&self, row: MapRunRow) -> Result<MapRunDetail, StoreError> {
         let catalogue = self.catalogue();
         let parent = self.store.execution(row.execution).await?;
+        let redrivable = row.status == MapRunStatus::Running || redrive_spent(self, &row).is_none();
         let workflow = parent.map_or("?", |parent| catalogue.name(parent.workflow)).to_owned();
         let spec: MapRunSpec = spec_of(&row)?;
         let (items, children) = self.executions.in_flight(row.id);
@@ -215,8 +217,8 @@ impl Engine {
             max_concurrency: row.settings.max_concurrency,
             tolerated_failure_count: row.settings.tolerated_failure_count.unwrap_or(0),
             tolerated_failure_percentage: row.settings.tolerated_failure_percentage.unwrap_or(0.0),
-            item_counts: Counts::new(item_counts, items),
-            execution_counts: Counts::new(executions, children),
+            item_counts: Counts::new(item_counts, items, redrivable),
+            execution_counts: Counts::new(executions, children, redrivable),
             redrive_count: row.redrives,
             redrive_date: row.redriven,
             held_back: self.held_back(&row),

@@ -349,9 +349,11 @@ const ORPHANS: &[Rule] = &[
          FROM executions e JOIN map_runs m ON m.id = e.map_run
          WHERE e.status = 1 AND e.map_run IS NOT NULL AND m.status <> 1
          UNION ALL
-         SELECT 'map-' || m.id, 'runs, but its execution exe-' || e.id || ' has ended'
+         SELECT 'map-' || m.id, 'has children that run, but its execution exe-' || e.id
+             || ' has ended'
          FROM map_runs m JOIN executions e ON e.id = m.execution
-         WHERE m.status = 1 AND e.status <> 1 AND m.redrives = 0",
+         WHERE m.status = 1 AND e.status <> 1 AND (m.redriven IS NULL OR m.redriven < e.ended)
+             AND EXISTS (SELECT 1 FROM executions c WHERE c.status = 1 AND c.map_run = m.id)",
     ),
     rule(
         "one-child-per-item",

@@ -433,8 +433,6 @@ pub struct ItemCounts {
     pub aborted: i64,
     /// Told to the ResultWriter.
     pub results_written: i64,
-    /// Of those that failed, timed out or were aborted, the ones that no redrive takes up.
-    pub failures_not_redrivable: i64,
     /// Unsuccessful ones that a redrive is to run again.
     pub pending_redrive: i64,
 }
@@ -461,7 +459,6 @@ impl ItemCounts {
             timed_out: self.timed_out * items,
             aborted: self.aborted * items,
             results_written: self.results_written * items,
-            failures_not_redrivable: self.failures_not_redrivable * items,
             pending_redrive: self.pending_redrive * items,
         }
     }
@@ -493,7 +490,6 @@ impl AddAssign for ItemCounts {
         self.timed_out += delta.timed_out;
         self.aborted += delta.aborted;
         self.results_written += delta.results_written;
-        self.failures_not_redrivable += delta.failures_not_redrivable;
         self.pending_redrive += delta.pending_redrive;
     }
 }

@@ -12,18 +12,19 @@ use stepbus_asl::{
 use stepbus_model::{ExecutionId, MapRunId, RunId, arn};
 use stepbus_store::{
     Batch, Cause, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow,
-    MapRunEnd, MapRunStatus, StoreError,
+    MapRunStatus, StoreError,
 };
 use uuid::Uuid;
 
 use super::driver::{self, Driver, Fate, end};
 use super::items::source_name;
-use super::map_run::Parent;
+use super::map_run::{self, Parent};
 use super::pages::{Member, Trouble, Unit};
-use super::results::ChildResult;
+use super::results::{self, ChildResult};
 use super::roll::{Presence, Roll};
 use super::{journal, kind, redrive, sync};
 use crate::engine::Engine;
+use crate::maps::spec_of;
 
 /// What all children of a map run have in common.
 pub(super) struct Family {
@@ -296,7 +297,7 @@ fn ended(fate: Fate) -> Result<ExecutionStatus, StoreError> {
 /// Adds the end of every child that runs; items without a child stay pending. Nobody drives them
 /// any more, and nobody else does the same at the same time.
 pub(super) async fn abort_remaining(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     map_run: MapRunId,
     batch: &mut Batch,
 ) -> Result<(), StoreError> {
@@ -336,22 +337,25 @@ pub(super) fn abandon(engine: &Arc<Engine>, map_run: MapRunId, at_work: Roll) {
     });
 }
 
-/// Ends a map run that nobody is at work on, unless it has ended.
-pub(super) async fn end_abandoned(engine: &Engine, map_run: MapRunId) -> Result<(), StoreError> {
+/// Ends a map run that nobody is at work on, unless it has ended. One that writes results ends
+/// when they are written.
+pub(super) async fn end_abandoned(
+    engine: &Arc<Engine>,
+    map_run: MapRunId,
+) -> Result<(), StoreError> {
     let row = engine.store.map_run(map_run).await?;
-    if row.is_none_or(|row| row.status != MapRunStatus::Running) {
-        return Ok(());
-    }
+    let Some(row) = row.filter(|row| row.status == MapRunStatus::Running) else { return Ok(()) };
     let mut batch = Batch::new();
     abort_remaining(engine, map_run, &mut batch).await?;
-    batch.end_map_run(MapRunEnd {
-        id: map_run,
-        status: MapRunStatus::Aborted,
-        at: engine.clock.now(),
-        error: None,
-        error_cause: None,
-    });
-    engine.store.commit(batch).await
+    let writes = results::writes(&spec_of(&row)?);
+    if !writes {
+        batch.end_map_run(map_run::aborted(engine, map_run));
+    }
+    engine.store.commit(batch).await?;
+    if writes {
+        map_run::launch_end(engine, map_run);
+    }
+    Ok(())
 }
 
 /// Ends a child whose map run has ended without it; others are their map run's business.

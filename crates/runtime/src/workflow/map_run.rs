@@ -12,9 +12,10 @@ use stepbus_store::{
 };
 use tokio::task::JoinSet;
 
-use super::child;
+use super::child::{self, Family};
 use super::driver::Arrival;
-use super::pages;
+use super::pages::{self, Trouble};
+use super::results;
 use super::roll::{Presence, Roll};
 use super::window::MapRun;
 use crate::engine::Engine;
@@ -119,23 +120,75 @@ pub(super) async fn run_alone(engine: &Arc<Engine>, id: MapRunId) {
 }
 
 async fn alone(engine: &Arc<Engine>, id: MapRunId) -> Result<(), StoreError> {
-    let gone = |what: &str| StoreError::Gone(what.to_owned());
-    let Some(map_run) = engine.store.map_run(id).await? else { return Ok(()) };
-    if map_run.status != MapRunStatus::Running {
-        return Ok(());
-    }
-    let row = engine.store.execution(map_run.execution).await?;
-    let row = row.ok_or_else(|| gone("the map run's execution"))?;
-    let definition = map_run.definition.unwrap_or(row.definition);
-    let program = engine.program_of(&ExecutionRow { definition, ..row.clone() }).await?;
-    let spec = Arc::new(crate::maps::spec_of(&map_run)?);
-    let parent = Parent { row, program, definition };
+    let Some((_, parent, spec)) = taken_up(engine, id).await? else { return Ok(()) };
     let roll = Roll::default();
     let ended = carry_out(engine, id, &parent, &spec, false, &roll.sign(None)).await;
     crash::point("map.before_outcome");
     let mut batch = ended.batch;
     batch.end_map_run(ended.end);
     engine.store.commit(batch).await
+}
+
+/// A map run that is under way, as the store has it.
+async fn taken_up(
+    engine: &Engine,
+    id: MapRunId,
+) -> Result<Option<(MapRunRow, Parent, Arc<MapRunSpec>)>, StoreError> {
+    let Some(map_run) = engine.store.map_run(id).await? else { return Ok(None) };
+    if map_run.status != MapRunStatus::Running {
+        return Ok(None);
+    }
+    let row = engine.store.execution(map_run.execution).await?;
+    let row = row.ok_or_else(|| StoreError::Gone("the map run's execution".to_owned()))?;
+    let definition = map_run.definition.unwrap_or(row.definition);
+    let program = engine.program_of(&ExecutionRow { definition, ..row.clone() }).await?;
+    let spec = Arc::new(crate::maps::spec_of(&map_run)?);
+    Ok(Some((map_run, Parent { row, program, definition }, spec)))
+}
+
+/// Writes the results of a map run whose execution left it, then ends it. Its children have ended.
+async fn write_and_end(engine: &Arc<Engine>, id: MapRunId) -> Result<(), StoreError> {
+    let Some((row, parent, spec)) = taken_up(engine, id).await? else { return Ok(()) };
+    let processor = parent.program.processor(&spec.state_path);
+    let processor = processor.ok_or_else(|| StoreError::Gone(spec.state_path.clone()))?;
+    let family = Family::new(engine, id, &parent, &spec, processor);
+    let mut end = aborted(engine, id);
+    let mut batch = match results::conclude(engine, &spec, &row, &family).await {
+        Ok((_, written)) => written,
+        Err(Trouble::Store(error)) => return Err(error),
+        Err(Trouble::Failed(failure)) => {
+            tracing::warn!(map_run = %id, ?failure, "the results of an aborted map run could not be written");
+            (end.error, end.error_cause) = (failure.error, failure.cause);
+            Batch::new()
+        }
+    };
+    batch.end_map_run(end);
+    engine.store.commit(batch).await
+}
+
+/// Has the results of an aborted map run written beside everything else.
+pub(super) fn launch_end(engine: &Arc<Engine>, id: MapRunId) {
+    let engine = engine.clone();
+    tokio::spawn(async move {
+        let written = tokio::select! {
+            () = engine.stopped() => return,
+            written = write_and_end(&engine, id) => written,
+        };
+        if let Err(error) = written {
+            tracing::error!(map_run = %id, %error, "cannot end the map run; the next start does");
+        }
+    });
+}
+
+/// The end of a map run whose state was left.
+pub(super) fn aborted(engine: &Engine, id: MapRunId) -> MapRunEnd {
+    MapRunEnd {
+        id,
+        status: MapRunStatus::Aborted,
+        at: engine.clock.now(),
+        error: None,
+        error_cause: None,
+    }
 }
 
 /// Runs the children; when the store fails, goes on from what it holds.
@@ -163,7 +216,7 @@ async fn carry_out(
     }
 }
 
-async fn clear_up(engine: &Engine, id: MapRunId, failure: &Failure) -> Ended {
+async fn clear_up(engine: &Arc<Engine>, id: MapRunId, failure: &Failure) -> Ended {
     loop {
         match give_up(engine, id, failure).await {
             Ok(ended) => return ended,
@@ -186,7 +239,7 @@ pub(super) struct Ended {
 
 /// Ends as aborted every child that runs; nobody drives them any more.
 pub(super) async fn give_up(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     id: MapRunId,
     failure: &Failure,
 ) -> Result<Ended, StoreError> {

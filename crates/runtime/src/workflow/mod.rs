@@ -55,8 +55,8 @@ pub use driver::IN_FLIGHT_AT_CRASH;
 pub use inside::{OFFERED, Offer, leaves_the_process, not_offered};
 pub use items::ITEM_PAGES;
 pub(crate) use journal::decode as decode_journal;
-pub(crate) use redrive::obstacle;
 pub use redrive::{RedriveError, RedriveOptions, Redriven, RerunSelection};
+pub(crate) use redrive::{obstacle, redrive_spent};
 pub use restore::{Restored, restore};
 pub use start::{StartError, StartOptions};
 pub use tokens::TaskError;
@@ -347,11 +347,16 @@ impl Executions {
             after = last.id;
             for row in rows {
                 let parent = engine.store.execution(row.execution).await?;
-                let waits = parent.is_some_and(|parent| parent.status == ExecutionStatus::Running);
-                match row.redrives {
-                    _ if waits => {}
-                    0 => child::end_abandoned(engine, row.id).await?,
-                    _ => self.launch_map_run(engine, row.id),
+                let ended = match &parent {
+                    Some(parent) if parent.status == ExecutionStatus::Running => continue,
+                    Some(parent) => parent.ended,
+                    None => None,
+                };
+                // By itself it runs only when it was redriven after its execution had ended.
+                if row.redriven.is_some() && row.redriven >= ended {
+                    self.launch_map_run(engine, row.id);
+                } else {
+                    child::end_abandoned(engine, row.id).await?;
                 }
             }
         }

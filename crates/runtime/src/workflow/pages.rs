@@ -252,7 +252,7 @@ impl Cutter {
 }
 
 /// `MaxItems` of the reader's configuration; one that makes no sense fails when the source opens.
-fn max_items(spec: &MapRunSpec, limits: &Limits) -> u64 {
+pub(super) fn max_items(spec: &MapRunSpec, limits: &Limits) -> u64 {
     let MapSource::Reader(reader) = &spec.source else { return u64::MAX };
     ReaderConfig::parse(&reader.config, limits).map_or(u64::MAX, |config| config.max_items)
 }

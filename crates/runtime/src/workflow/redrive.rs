@@ -106,6 +106,19 @@ pub(crate) fn obstacle(engine: &Engine, row: &ExecutionRow) -> Option<String> {
     }
 }
 
+/// Why a map run that has ended is redriven no more.
+pub(crate) fn redrive_spent(engine: &Engine, row: &MapRunRow) -> Option<String> {
+    let limits = &engine.limits;
+    let ended = row.ended.unwrap_or(row.started);
+    if engine.clock.now().since(ended) > Duration::from_secs(limits.redrive_days * 86_400) {
+        Some(format!("it ended more than {} days ago (limit redrive_days)", limits.redrive_days))
+    } else if row.redrives >= limits.redrives {
+        Some(format!("it was redriven {} times (limit redrives)", row.redrives))
+    } else {
+        None
+    }
+}
+
 /// The map run that a redriven state goes on with, running again with all its children that did
 /// not succeed; none when the state had none.
 pub(super) async fn map_run_of(
@@ -220,6 +233,13 @@ impl Engine {
         }
         let refused =
             |why: &dyn std::fmt::Display| RedriveError::NotRedrivable(format!("{id}: {why}"));
+        let map_runs = self.store.map_runs_of_run(row.run).await?;
+        let ending = |map_run: &&MapRunRow| {
+            map_run.execution == id && map_run.status == MapRunStatus::Running
+        };
+        if let Some(map_run) = map_runs.iter().find(ending) {
+            return Err(refused(&format!("its {} is still being ended; try again", map_run.id)));
+        }
         let current = match options.current_definition {
             true => Some(self.current_workflow(&row).ok_or_else(|| {
                 refused(&"its workflow is not declared, or is not STANDARD any more")
@@ -284,6 +304,9 @@ impl Engine {
         if row.status == MapRunStatus::Running || waits {
             let why = format!("{id}: it or its execution is RUNNING");
             return Err(RedriveError::NotRedrivable(why));
+        }
+        if let Some(why) = redrive_spent(self, &row) {
+            return Err(RedriveError::NotRedrivable(format!("{id}: {why}")));
         }
         let definition = self.definition_for(&row, parent.as_ref(), selection).await?;
         let children = mark(self, &row, filter.as_ref(), selection).await?;

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use stepbus_asl::{Failure, MapRunSpec};
 use stepbus_model::{MapRunId, Timestamp};
-use stepbus_store::{ExecutionRow, ExecutionStatus, MapCounts};
+use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, MapCounts, MapRunRow};
 
 use super::child::Family;
 use super::pages::{self, Trouble};
@@ -50,10 +50,7 @@ pub(crate) trait ResultSink: Send {
 }
 
 /// Opens what the map run's results go to.
-pub(super) fn open(
-    engine: &Arc<Engine>,
-    spec: &MapRunSpec,
-) -> Result<Box<dyn ResultSink>, Failure> {
+fn open(engine: &Arc<Engine>, spec: &MapRunSpec) -> Result<Box<dyn ResultSink>, Failure> {
     match &spec.result_writer {
         None => Ok(Box::new(Collected::up_to(engine.limits.payload_bytes))),
         Some(writer) => files::open(engine, spec, writer),
@@ -108,8 +105,35 @@ impl ResultSink for Collected {
     }
 }
 
+/// What the sink made of the results, and what the books say of it.
+pub(super) async fn conclude(
+    engine: &Arc<Engine>,
+    spec: &MapRunSpec,
+    row: &MapRunRow,
+    family: &Family,
+) -> Result<(Value, Batch), Trouble> {
+    let mut sink = open(engine, spec).map_err(Trouble::Failed)?;
+    let told = tell(engine, row.id, family, &mut *sink).await?;
+    let output = sink.finish().await.map_err(Trouble::Failed)?;
+    let mut written = Batch::new();
+    if writes(spec) {
+        let before = &row.counts;
+        written.count_results_written(
+            row.id,
+            told.items.results_written - before.items.results_written,
+            told.executions.results_written - before.executions.results_written,
+        );
+    }
+    Ok((output, written))
+}
+
+/// Whether the results go to files: those are written whatever becomes of the map run.
+pub(super) fn writes(spec: &MapRunSpec) -> bool {
+    spec.result_writer.as_ref().is_some_and(|writer| writer.resource.is_some())
+}
+
 /// Tells the sink of all children, page by page, and says of how many it has told.
-pub(super) async fn tell(
+async fn tell(
     engine: &Engine,
     map_run: MapRunId,
     family: &Family,

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::child::{self, Family};
 use super::map_run::{Ended, Parent, give_up};
-use super::pages::{Loaded, Pump, Trouble, Unit};
+use super::pages::{Loaded, Pump, Trouble, Unit, max_items};
 use super::results;
 use super::roll::{Presence, Roll};
 use crate::engine::Engine;
@@ -264,14 +264,14 @@ impl<'a> MapRun<'a> {
         )
     }
 
-    /// How many items there are; while the source is still being read nobody knows, and no share
-    /// of them can be too large.
+    /// How many items there are; while the source is still being read, how many there can be.
     fn total(&self) -> u64 {
         match &self.spec.source {
             MapSource::Items(_) if !self.waited_for => self.total,
             MapSource::Items(items) => items.as_array().map_or(0, |items| items.len() as u64),
             MapSource::Reader(_) if self.all_here => self.total,
-            MapSource::Reader(_) => u64::MAX,
+            // No more than may be read.
+            MapSource::Reader(_) => max_items(self.spec, &self.engine.limits),
         }
     }
 
@@ -341,10 +341,10 @@ impl<'a> MapRun<'a> {
             error: None,
             error_cause: None,
         };
-        if !self.waited_for && self.spec.result_writer.is_none() {
+        if !self.waited_for && !results::writes(self.spec) {
             return Ok(self.ended_alone(end));
         }
-        match results(self.engine, self.spec, &self.row, &self.family).await {
+        match results::conclude(self.engine, self.spec, &self.row, &self.family).await {
             Ok((results, written)) => {
                 let outcome = MapRunOutcome::Succeeded(Arc::new(results));
                 Ok(Ended { outcome, end, batch: written })
@@ -394,12 +394,12 @@ impl<'a> MapRun<'a> {
     async fn give_up(&mut self, failure: Failure) -> Result<Ended, StoreError> {
         self.halt().await;
         let ended = give_up(self.engine, self.row.id, &failure).await?;
-        if self.spec.result_writer.is_none() {
+        if !results::writes(self.spec) {
             return Ok(ended);
         }
         // The writer tells of the children as they are recorded.
         self.engine.store.commit(ended.batch).await?;
-        let batch = match results(self.engine, self.spec, &self.row, &self.family).await {
+        let batch = match results::conclude(self.engine, self.spec, &self.row, &self.family).await {
             Ok((_, written)) => written,
             Err(Trouble::Store(error)) => return Err(error),
             Err(Trouble::Failed(failure)) => {
@@ -431,26 +431,4 @@ fn start_pump(pump: Pump, here: Arc<Presence>) -> mpsc::Receiver<Result<Loaded, 
         }
     });
     pages
-}
-
-/// What the sink made of the results, and what the books say of it.
-async fn results(
-    engine: &Arc<Engine>,
-    spec: &MapRunSpec,
-    row: &MapRunRow,
-    family: &Family,
-) -> Result<(Value, Batch), Trouble> {
-    let mut sink = results::open(engine, spec).map_err(Trouble::Failed)?;
-    let told = results::tell(engine, row.id, family, &mut *sink).await?;
-    let output = sink.finish().await.map_err(Trouble::Failed)?;
-    let mut written = Batch::new();
-    if spec.result_writer.is_some() {
-        let before = &row.counts;
-        written.count_results_written(
-            row.id,
-            told.items.results_written - before.items.results_written,
-            told.executions.results_written - before.executions.results_written,
-        );
-    }
-    Ok((output, written))
 }

@@ -13,12 +13,12 @@ const COLUMNS: &str = "SELECT m.id, m.run, m.execution, m.visit, m.status, m.sta
     m.tolerated_failure_count, m.tolerated_failure_percentage, m.redrives, m.redriven,
     m.only_marked, m.definition, m.from_state,
     c.total, c.running, c.succeeded, c.failed, c.timed_out, c.aborted, c.results_written,
-    c.failures_not_redrivable, c.pending_redrive, c.x_total, c.x_running, c.x_succeeded,
-    c.x_failed, c.x_timed_out, c.x_aborted, c.x_results_written, c.x_failures_not_redrivable,
+    c.pending_redrive, c.x_total, c.x_running, c.x_succeeded, c.x_failed, c.x_timed_out,
+    c.x_aborted, c.x_results_written,
     c.x_pending_redrive";
 /// Where the counts of the items begin, and those of the children.
 const ITEMS: usize = 19;
-const CHILDREN: usize = 28;
+const CHILDREN: usize = 27;
 
 /// Map runs that meet a condition, found as `hint` says.
 fn map_run_query(hint: &str, condition: &str) -> String {
@@ -61,8 +61,7 @@ fn counts(row: &Row<'_>, from: usize) -> Result<ItemCounts> {
         timed_out: row.get(from + 4)?,
         aborted: row.get(from + 5)?,
         results_written: row.get(from + 6)?,
-        failures_not_redrivable: row.get(from + 7)?,
-        pending_redrive: row.get(from + 8)?,
+        pending_redrive: row.get(from + 7)?,
     })
 }
 

@@ -51,13 +51,11 @@ impl<'c> BookKeeper<'c> {
                  succeeded = succeeded + ?4,
                  failed = failed + ?5, timed_out = timed_out + ?6, aborted = aborted + ?7,
                  results_written = results_written + ?8,
-                 failures_not_redrivable = failures_not_redrivable + ?9,
-                 pending_redrive = pending_redrive + ?10, x_total = x_total + ?11,
-                 x_running = x_running + ?12, x_succeeded = x_succeeded + ?13,
-                 x_failed = x_failed + ?14, x_timed_out = x_timed_out + ?15,
-                 x_aborted = x_aborted + ?16, x_results_written = x_results_written + ?17,
-                 x_failures_not_redrivable = x_failures_not_redrivable + ?18,
-                 x_pending_redrive = x_pending_redrive + ?19
+                 pending_redrive = pending_redrive + ?9, x_total = x_total + ?10,
+                 x_running = x_running + ?11, x_succeeded = x_succeeded + ?12,
+                 x_failed = x_failed + ?13, x_timed_out = x_timed_out + ?14,
+                 x_aborted = x_aborted + ?15, x_results_written = x_results_written + ?16,
+                 x_pending_redrive = x_pending_redrive + ?17
                  WHERE map_run = ?1",
             )?,
             cursor: conn.prepare(

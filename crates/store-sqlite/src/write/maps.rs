@@ -31,11 +31,9 @@ impl<'c> Maps<'c> {
             )?,
             insert_counts: conn.prepare(
                 "INSERT INTO map_counts (map_run, total, running, succeeded, failed, timed_out, aborted,
-                 results_written, failures_not_redrivable, pending_redrive, x_total, x_running,
-                 x_succeeded, x_failed, x_timed_out, x_aborted, x_results_written,
-                 x_failures_not_redrivable, x_pending_redrive)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19)",
+                 results_written, pending_redrive, x_total, x_running, x_succeeded, x_failed,
+                 x_timed_out, x_aborted, x_results_written, x_pending_redrive)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?,
             insert_page: conn.prepare(
                 "INSERT INTO map_pages (map_run, page, first_index, count, next_token, items,
@@ -136,7 +134,7 @@ impl<'c> Maps<'c> {
 }
 
 /// A map run's number and its counts, in the order of their columns.
-pub(super) fn counts(map_run: MapRunId, counts: &MapCounts) -> [i64; 19] {
+pub(super) fn counts(map_run: MapRunId, counts: &MapCounts) -> [i64; 17] {
     let (items, children) = (&counts.items, &counts.executions);
     [
         int(map_run.0),
@@ -147,7 +145,6 @@ pub(super) fn counts(map_run: MapRunId, counts: &MapCounts) -> [i64; 19] {
         items.timed_out,
         items.aborted,
         items.results_written,
-        items.failures_not_redrivable,
         items.pending_redrive,
         children.total,
         children.running,
@@ -156,7 +153,6 @@ pub(super) fn counts(map_run: MapRunId, counts: &MapCounts) -> [i64; 19] {
         children.timed_out,
         children.aborted,
         children.results_written,
-        children.failures_not_redrivable,
         children.pending_redrive,
     ]
 }

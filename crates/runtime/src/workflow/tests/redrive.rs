@@ -88,6 +88,28 @@ async fn seven_percent(kind: &str, count: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_failed_long_ago_is_redriven_no_more() {
+    let (target, _) = target(|n| n < 3).await;
+    let mut world = World::empty();
+    world.workflow("each", &map("EXPRESS", "ToleratedFailurePercentage: 100"), &target);
+    let running = world.open().await;
+    let id = running.start("each", items(10)).await;
+    running.output(id).await;
+    let (map_run, ..) = only_map_run(&running, id).await;
+    let told = async || {
+        let detail = running.engine.map_run(map_run).await.unwrap().unwrap();
+        let counts = [detail.item_counts, detail.execution_counts];
+        counts.map(|counts| (counts.failed, counts.failures_not_redrivable))
+    };
+    assert_eq!(told().await, [(3, 0); 2]);
+    world.clock.advance(Duration::from_secs(15 * 86_400));
+    assert_eq!(told().await, [(3, 3); 2]);
+    let refused = running.engine.redrive_map_run(map_run, &RerunSelection::default(), None).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("more than 14 days"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn exactly_what_failed_runs_again() {
     for kind in ["EXPRESS", "STANDARD"] {
         seven_percent(kind, 1_000).await;

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use stepbus_connect::{BucketPlace, BucketSpec, S3Spec, Secret};
 use stepbus_model::Limits;
 use stepbus_sandbox::ObjectService;
+use stepbus_store::MapRunStatus;
 
+use super::maps::items;
 use super::world::{Target, World, until};
 
 const MAP: &str = r#"
@@ -30,11 +32,6 @@ States:
           End: true
     End: true
 "#;
-
-fn items(count: u64) -> Value {
-    let items: Vec<Value> = (0..count).map(|n| json!({ "sku": "P", "n": n })).collect();
-    json!({ "items": items })
-}
 
 /// A target that answers with a list of the number, or 422 for every tenth from the third on.
 async fn numbering() -> Target {
@@ -197,6 +194,59 @@ async fn outputs_in_another_form_without_a_bucket() {
     check(json!({ "Transformation": "FLATTEN" }), json!([0, { "of": 0 }, 1, { "of": 1 }])).await;
     let lines = json!({ "Transformation": "FLATTEN", "OutputType": "JSONL" });
     check(lines, json!("0\n{\"of\":0}\n1\n{\"of\":1}\n")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aborted_map_run_writes_what_became_of_its_children() {
+    let target = numbering().await;
+    let (world, service) = service(&to_bucket(Value::Null), &target).await;
+    let running = world.open().await;
+    let id = running.start("each", items(25)).await;
+    until("some are done", async || target.taken().len() >= 5).await;
+    target.close_gate();
+    until("three are at work", async || target.waiting() == 3).await;
+    assert!(running.engine.stop_execution(id, None, None).await.unwrap());
+    running.expect_sound().await;
+    target.open_gate();
+    let map_run = &running.map_runs(id).await[0];
+    assert_eq!((map_run.status, &map_run.error), (MapRunStatus::Aborted, &None));
+    let arn = running.engine.map_run(map_run.id).await.unwrap().unwrap().map_run_arn;
+    let key = format!("out/each/{}/manifest.json", arn.rsplit(':').next().unwrap());
+    let details = json!({ "Bucket": "results", "Key": key });
+    let files = files(&service, &json!({ "MapRunArn": arn, "ResultWriterDetails": details }));
+    let of = |name: &str| {
+        let file = files.iter().find(|(file, _)| file.starts_with(name)).unwrap();
+        serde_json::from_str::<Vec<Value>>(&file.1).unwrap()
+    };
+    let counts = map_run.counts.items;
+    let count = |count: i64| usize::try_from(count).unwrap();
+    let failed = of("FAILED");
+    let aborted = failed.iter().filter(|child| child["Status"] == "ABORTED").count();
+    assert_eq!(failed.len(), count(counts.unsuccessful()));
+    assert_eq!((aborted, counts.aborted), (3, 3));
+    assert_eq!(of("SUCCEEDED").len(), count(counts.succeeded));
+    let pending = of("PENDING");
+    assert!(!pending.is_empty() && pending.len() == count(counts.pending()));
+    assert!(pending.iter().all(|child| child["Status"] == "PENDING"), "{}", pending[0]);
+    assert_eq!(counts.results_written, counts.ended());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aborted_map_run_ends_though_nothing_can_be_written() {
+    let target = numbering().await;
+    let put = "arn:aws:states:::s3:putObject";
+    let nowhere = json!({ "Resource": put, "Arguments": { "Bucket": "none" } });
+    let (world, _service) = service(&nowhere, &target).await;
+    let running = world.open().await;
+    target.close_gate();
+    let id = running.start("each", items(5)).await;
+    until("three are at work", async || target.waiting() == 3).await;
+    assert!(running.engine.stop_execution(id, None, None).await.unwrap());
+    running.expect_sound().await;
+    target.open_gate();
+    let map_run = &running.map_runs(id).await[0];
+    assert_eq!(map_run.status, MapRunStatus::Aborted);
+    assert_eq!(map_run.error.as_deref(), Some("States.ResultWriterFailed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -320,11 +320,11 @@ impl Running {
         self.engine.publish("test", vec![entry(&detail, true)]).await.unwrap();
     }
 
-    /// Until nothing is pending any more.
+    /// Until nothing is pending any more. As long as something is committed it may take its time.
     pub(crate) async fn quiet(&self) {
         let store = &self.engine.store;
-        until("nothing is pending", async || store.runs(true, None, 1).await.unwrap().is_empty())
-            .await;
+        let holds = async || store.runs(true, None, 1).await.unwrap().is_empty();
+        until_or_still("nothing is pending", holds, || store.stats().batches).await;
     }
 
     /// Stops the engine and waits until nothing of it is left.
@@ -349,10 +349,18 @@ fn entry(detail: &Value, force: bool) -> Entry {
 }
 
 /// Looks again and again; what never comes true fails.
-pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
+    until_or_still(what, holds, || 0).await;
+}
+
+/// As [`until`], and patience begins anew whenever something has moved.
+async fn until_or_still(what: &str, mut holds: impl AsyncFnMut() -> bool, moved: impl Fn() -> u64) {
+    let mut since = (tokio::time::Instant::now(), moved());
     while !holds().await {
-        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        if moved() != since.1 {
+            since = (tokio::time::Instant::now(), moved());
+        }
+        assert!(since.0.elapsed() < PATIENCE, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

@@ -65,8 +65,8 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 
 fn pad(cell: &str, width: usize) -> String {
     let gap = " ".repeat(width.saturating_sub(cell.chars().count()));
-    let number =
-        !cell.is_empty() && cell.chars().all(|c| c.is_ascii_digit() || c == ',' || c == '-');
+    let number = !cell.is_empty()
+        && cell.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | '.' | '-'));
     if number { format!("{gap}{cell}") } else { format!("{cell}{gap}") }
 }
 

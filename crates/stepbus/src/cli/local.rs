@@ -18,11 +18,9 @@ pub(super) fn validate(path: &Path, without_secrets: bool, as_json: bool) -> Exi
     let valid = problems.iter().all(|problem| problem.severity == Severity::Warning);
     if as_json {
         output::json(&project::report::to_json(&problems));
-    } else if problems.is_empty() {
-        output::line("no problems");
     } else {
         output::text(&project::report::render(&problems));
-        output::line(&format!("{} problems", problems.len()));
+        output::line(&project::report::counted(&problems));
     }
     if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

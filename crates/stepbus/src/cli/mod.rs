@@ -18,7 +18,6 @@ mod tasks;
 mod test_state;
 mod workflow_tests;
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -157,7 +156,10 @@ impl Cli {
             Command::Tasks(command) => command.run(&client),
             Command::Activities(command) => command.run(&client),
             Command::Completions { shell } => {
-                clap_complete::generate(shell, &mut Cli::command(), "stepbus", &mut io::stdout());
+                // Not straight to the output: a reader that goes away is no fault of ours.
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "stepbus", &mut script);
+                crate::output::text(&String::from_utf8_lossy(&script));
                 Ok(ExitCode::SUCCESS)
             }
             Command::Sandbox(options) => sandbox(options),

@@ -121,13 +121,16 @@ fn list(replays: &Value) -> String {
 
 fn shown(replay: &Value) -> String {
     let mut text = format!(
-        "{} {} in {}: {} events replayed, the last one of {}\n",
+        "{} {} in {}: {} events replayed",
         cell(replay, "/name"),
         cell(replay, "/state"),
         cell(replay, "/run"),
         cell(replay, "/replayed"),
-        output::time(&replay["last_replayed"]),
     );
+    if !replay["last_replayed"].is_null() {
+        text.push_str(&format!(", the last one of {}", output::time(&replay["last_replayed"])));
+    }
+    text.push('\n');
     if let Some(reason) = replay["reason"].as_str() {
         text.push_str(reason);
         text.push('\n');
@@ -153,7 +156,10 @@ pub(super) fn held_back(standing: &Value) -> String {
 pub(super) fn storage(client: &Client) -> anyhow::Result<ExitCode> {
     Ok(client.show(&client.get("storage", &[])?, |usage| {
         let mebibytes = |bytes: &Value| {
-            bytes.as_u64().map_or_else(|| "-".to_owned(), |bytes| (bytes >> 20).to_string())
+            // A tenth of a MiB, rounded up: what is there is not shown as nothing.
+            let tenths = bytes.as_u64().map(|bytes| (bytes * 10).div_ceil(1 << 20));
+            tenths
+                .map_or_else(|| "-".to_owned(), |tenths| format!("{}.{}", tenths / 10, tenths % 10))
         };
         let mut rows = Vec::new();
         for group in usage["groups"].as_array().into_iter().flatten() {

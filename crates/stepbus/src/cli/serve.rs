@@ -45,7 +45,7 @@ pub(super) fn serve(options: ServeOptions, watch: bool) -> anyhow::Result<ExitCo
         Ok(project) => project,
         Err(problems) => {
             output::note(&project::report::render(&problems));
-            anyhow::bail!("{} problems in the project", problems.len());
+            anyhow::bail!("{} in the project", project::report::counted(&problems));
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

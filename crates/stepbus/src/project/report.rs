@@ -9,14 +9,48 @@ use super::problem::{Problem, Severity};
 /// Longest excerpt, in characters.
 const EXCERPT: usize = 120;
 
-/// One block a problem: place and message, the line with a mark under the place, the hint.
+/// One block a problem: place and message, the line with a mark under the place, the hint. What is
+/// said of several places is said once, with the others named.
 #[must_use]
 pub(crate) fn render(problems: &[Problem]) -> String {
     let mut out = String::new();
-    for problem in problems {
+    for (index, problem) in problems.iter().enumerate() {
+        let same = |other: &&Problem| says(other) == says(problem);
+        if problems[..index].iter().any(|before| same(&before)) {
+            continue;
+        }
         one(problem, &mut out);
+        let others: Vec<String> = problems[index + 1..].iter().filter(same).map(place).collect();
+        if !others.is_empty() {
+            let _ = writeln!(out, "  also at {}", others.join(", "));
+        }
     }
     out
+}
+
+/// How many there are, by severity.
+#[must_use]
+pub(crate) fn counted(problems: &[Problem]) -> String {
+    let of = |severity: Severity, word: &str| {
+        let count = problems.iter().filter(|problem| problem.severity == severity).count();
+        let plural = if count == 1 { "" } else { "s" };
+        (count > 0).then(|| format!("{count} {word}{plural}"))
+    };
+    let counts = [of(Severity::Error, "problem"), of(Severity::Warning, "warning")];
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    if counts.is_empty() { "no problems".to_owned() } else { counts.join(", ") }
+}
+
+fn says(problem: &Problem) -> (Severity, &str, Option<&str>) {
+    (problem.severity, &problem.message, problem.hint.as_deref())
+}
+
+fn place(problem: &Problem) -> String {
+    let file = problem.file.display();
+    match problem.position {
+        Some(position) => format!("{file}:{position}"),
+        None => file.to_string(),
+    }
 }
 
 fn one(problem: &Problem, out: &mut String) {
@@ -24,14 +58,8 @@ fn one(problem: &Problem, out: &mut String) {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let file = problem.file.display();
     // Writing to a String does not fail.
-    let _ = match problem.position {
-        Some(position) => {
-            writeln!(out, "{file}:{position}: {severity}: {}", visible(&problem.message))
-        }
-        None => writeln!(out, "{file}: {severity}: {}", visible(&problem.message)),
-    };
+    let _ = writeln!(out, "{}: {severity}: {}", place(problem), visible(&problem.message));
     if let (Some(position), Some(excerpt)) = (problem.position, &problem.excerpt) {
         let number = position.line.to_string();
         let column = position.column as usize - 1;

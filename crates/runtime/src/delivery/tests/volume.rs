@@ -24,32 +24,32 @@ async fn overflow(order: Order, keys: u64) {
     world.load().order = order;
     world.limits = Limits { delivery_window: 10, ..world.limits };
     let running = world.open().await;
-    for page in 0..20 {
-        running.publish(products(1_000, keys).skip(page * 50).take(50)).await;
+    for page in 0..10 {
+        running.publish(products(500, keys).skip(page * 50).take(50)).await;
     }
     running.quiet().await;
     let taken = target.taken();
     let distinct: HashSet<&str> = taken.iter().map(|call| call.idempotency_key.as_str()).collect();
-    assert_eq!((taken.len(), distinct.len()), (1_000, 1_000), "each exactly once");
-    running.expect_books(all_delivered(1_000)).await;
+    assert_eq!((taken.len(), distinct.len()), (500, 500), "each exactly once");
+    running.expect_books(all_delivered(500)).await;
     // Memory follows what is committed.
     until("all is measured and forgotten", async || {
         let measures = &running.engine.delivery_measures()[0];
-        measures.latency.count == 1_000 && measures.in_memory == 0 && !measures.behind
+        measures.latency.count == 500 && measures.in_memory == 0 && !measures.behind
     })
     .await;
-    assert_eq!(running.engine.delivery_measures()[0].attempts, 1_000);
+    assert_eq!(running.engine.delivery_measures()[0].attempts, 500);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_fit_the_window_comes_from_the_store() {
-    overflow(Order::Unordered, 1_000).await;
+    overflow(Order::Unordered, 500).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifo_keys_beyond_the_window_come_from_the_store() {
-    overflow(Order::Fifo, 100).await;
-    overflow(Order::Fifo, 1_000).await;
+    overflow(Order::Fifo, 50).await;
+    overflow(Order::Fifo, 500).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

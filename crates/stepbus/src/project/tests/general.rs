@@ -313,14 +313,11 @@ fn a_project_is_checked_without_its_secrets() {
           3 |   crm: { auth: { basic: { username: "${NOBODY}", password: "${file:nothing}" } }, rate: "${NOWHERE}/s" }
             |                                                                                          ^
           hint: set it in the environment: export NOWHERE=…
+          also at w.yaml:2:37
         stepbus.yaml:9:30: warning: the variable `URL` is not set
           9 | destinations: { crm: { url: "${URL}/products/{sku}" } }
             |                              ^
           hint: set it in the environment: export URL=…
-        w.yaml:2:37: warning: the variable `NOWHERE` is not set
-          2 | States: { A: { Type: Pass, Result: "${NOWHERE}", Next: B } }
-            |                                     ^
-          hint: set it in the environment: export NOWHERE=…
     "#]].assert_eq(&said);
 }
 

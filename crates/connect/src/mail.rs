@@ -8,7 +8,7 @@ use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, Mailboxes};
 use lettre::transport::smtp::SUBMISSION_PORT;
 use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::transport::smtp::{AsyncSmtpTransport, Error, SMTP_PORT, SUBMISSIONS_PORT};
 use lettre::{AsyncTransport, Message, Tokio1Executor};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct Smtp {
     pub port: Option<u16>,
     #[serde(default)]
     pub tls: SmtpTls,
+    /// Certificates in PEM of authorities that are trusted beside the machine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +90,14 @@ pub(crate) fn check(spec: &ConnectionSpec, errors: &mut Vec<SpecError>) {
     let Some(smtp) = &spec.smtp else { return };
     if smtp.host.trim().is_empty() {
         errors.push(SpecError::new("/smtp/host", "the host is empty"));
+    }
+    if let Some(ca) = &smtp.ca {
+        if smtp.tls == SmtpTls::None {
+            let message = "there is no TLS by which a certificate could be checked";
+            errors.push(SpecError::new("/smtp/ca", message));
+        } else if let Err(problem) = authority(ca) {
+            errors.push(SpecError::new("/smtp/ca", problem));
+        }
     }
     if !matches!(spec.auth, Auth::None | Auth::Basic { .. }) {
         errors.push(SpecError::new("/auth", "a mail server takes `basic`, or no credentials"));
@@ -214,7 +225,14 @@ fn transport(
     auth: &Auth,
     timeout: Duration,
 ) -> Result<AsyncSmtpTransport<Tokio1Executor>, Error> {
-    let parameters = || TlsParameters::new(smtp.host.clone());
+    let parameters = || {
+        let mut parameters = TlsParameters::builder(smtp.host.clone());
+        // Checked when the connection was declared.
+        if let Some(authority) = smtp.ca.as_deref().and_then(|ca| authority(ca).ok()) {
+            parameters = parameters.add_root_certificate(authority);
+        }
+        parameters.build()
+    };
     let tls = match smtp.tls {
         SmtpTls::None => Tls::None,
         SmtpTls::Starttls => Tls::Required(parameters()?),
@@ -231,6 +249,13 @@ fn transport(
     Ok(builder.build())
 }
 
+fn authority(pem: &str) -> Result<Certificate, String> {
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        return Err("it holds no certificate in PEM".to_owned());
+    }
+    Certificate::from_pem(pem.as_bytes()).map_err(|error| format!("no certificate: {error}"))
+}
+
 enum Class {
     Retryable,
     Permanent,
@@ -245,8 +270,23 @@ fn judge(error: &Error) -> (Class, (&'static str, Option<u16>, String)) {
         Some(500..) => (Class::Permanent, (code::ERROR_FROM_TARGET, status, said)),
         Some(_) => (Class::Retryable, (code::ERROR_FROM_TARGET, status, said)),
         None if error.is_timeout() => (Class::Retryable, (code::TIMEOUT, None, said)),
-        None => (Class::Retryable, (code::CONNECTION_FAILURE, None, said)),
+        None => (Class::Retryable, (code::CONNECTION_FAILURE, None, explained(said))),
     }
+}
+
+/// What to do about a certificate that is refused.
+fn explained(said: String) -> String {
+    if !said.contains("certificate") {
+        return said;
+    }
+    let hint = if said.contains("NotValidForName") || said.contains("not valid for name") {
+        "`smtp.host` must be the name that the server's certificate is for"
+    } else if said.contains("UnknownIssuer") {
+        "name the authority that signed it in `smtp.ca`, or have this machine trust it"
+    } else {
+        "nothing was sent to it"
+    };
+    format!("{said}; {hint}")
 }
 
 /// With its causes: the outermost says only that something happened.

@@ -3,7 +3,6 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use stepbus_model::{
@@ -219,12 +218,13 @@ impl Engine {
         if batch.is_empty() {
             return Ok(());
         }
-        if self.refusing.load(Ordering::Relaxed) {
-            self.forget(effects.jobs);
-            return Err(StoreError::Full);
-        }
         let engine = self.clone();
         let accepted = tokio::spawn(async move {
+            let room = engine.has_room().await;
+            if !matches!(room, Ok(true)) {
+                engine.forget(effects.jobs);
+                return Err(room.err().unwrap_or(StoreError::Full));
+            }
             crash::point("accept.before_commit");
             if let Err(error) = engine.store.commit(batch).await {
                 engine.forget(effects.jobs);

@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::Server;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
@@ -254,6 +256,145 @@ fn schedules() {
             }
         }
     });
+}
+
+/// Mutants of one kind that are refused, by the same measure as above.
+fn refused(seed: u64, sound: &[&str], is_sound: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut random = Random(seed);
+    let mut found = Vec::new();
+    while found.len() < 60 {
+        let original = random.pick(sound);
+        let Ok(text) = String::from_utf8(mutant(&mut random, original)) else { continue };
+        // What an operator could have written, and no nesting that YAML itself refuses.
+        if !is_sound(&text) && text.len() < 2_000 && !text.contains('\0') {
+            found.push(text);
+        }
+    }
+    found
+}
+
+/// What `stepbus validate` says of a folder: its problems, which make it fail.
+fn validated(folder: &Path) -> Vec<Value> {
+    let output = common::stepbus(&["--json", "validate", folder.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.contains("panicked"), "{said}");
+    let problems: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(i32::from(!problems.is_empty())), "{problems:?}");
+    for problem in &problems {
+        let words = problem["message"].as_str().unwrap();
+        assert!(words.trim().len() > 5, "{problem}");
+    }
+    problems
+}
+
+/// Each of a folder's broken parts is told of, with its line and column.
+fn expect_each_told(
+    count: usize,
+    whole: &str,
+    files: &[(String, String)],
+    place: impl Fn(usize) -> String,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("stepbus.yaml"), whole).unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let problems = validated(folder.path());
+    for number in 0..count {
+        let place = place(number);
+        let told = problems.iter().any(|problem| {
+            let (file, location) =
+                (problem["file"].as_str().unwrap(), problem["location"].as_str().unwrap());
+            let stands = |name: &str| problem[name].as_u64().is_some_and(|at| at > 0);
+            let here = file.ends_with(&place) || format!("{location}/").contains(&place);
+            here && stands("line") && stands("column")
+        });
+        let text = files.get(number).map(|(_, text)| text.as_str()).unwrap_or_default();
+        assert!(told, "nothing is said of {place}: {text}\n{problems:#?}");
+    }
+}
+
+#[test]
+fn a_project_with_them_is_refused_with_line_and_column() {
+    let head = "name: broken\nbuses: { b: {} }\n";
+    let subscriptions = |line: &dyn Fn(usize) -> String, count: usize| {
+        let mut text = format!("{head}subscriptions:\n");
+        for number in 0..count {
+            let fields = line(number);
+            text.push_str(&format!(
+                "  s{number}: {{ bus: b, target: {{ queue: q }}, {fields} }}\n"
+            ));
+        }
+        text
+    };
+    let named = |texts: Vec<String>, suffix: &str| -> Vec<(String, String)> {
+        let names = (0..texts.len()).map(|number| format!("f{number}.{suffix}"));
+        names.zip(texts).collect()
+    };
+    let pattern = r#"{"source":["shop"],"detail":{"price":[{"numeric":[">",0,"<=",5.5]}]}}"#;
+    let files = named(refused(21, &[pattern], |text| Pattern::parse(text).is_ok()), "json");
+    let whole = subscriptions(&|number| format!("pattern: f{number}.json"), files.len());
+    expect_each_told(files.len(), &whole, &files, |number| format!("/f{number}.json"));
+
+    let mapping = "{ 'sku': $event.detail.sku, 'price': $round($event.detail.price * 1.19, 2) }";
+    let files = named(refused(22, &[mapping], |text| Jsonata::compile(text).is_ok()), "jsonata");
+    let line = |number| format!("pattern: {{ source: [a] }}, transform: f{number}.jsonata");
+    let whole = subscriptions(&line, files.len());
+    expect_each_told(files.len(), &whole, &files, |number| format!("/f{number}.jsonata"));
+
+    let template = r#"{"sku": <sku>, "e": <aws.events.event.json>, "n": "<n> of <sku>"}"#;
+    let paths = json!({ "sku": "$.detail.sku", "n": "$.detail.n" });
+    let templates = refused(23, &[template], |template| {
+        let (paths, template) = (paths.as_object().unwrap().clone(), template.to_owned());
+        template.is_empty() || (InputSpec::Transformer { paths, template }).compile().is_ok()
+    });
+    let line = |number: usize| {
+        let transformer = json!({ "paths": paths, "template": templates[number] });
+        format!("pattern: {{ source: [a] }}, input_transformer: {transformer}")
+    };
+    let whole = subscriptions(&line, templates.len());
+    expect_each_told(templates.len(), &whole, &[], |number| format!("/s{number}/"));
+
+    let zone = time_zone("UTC").unwrap();
+    let sound = ["rate(5 minutes)", "cron(0/15 8-17 ? * MON-FRI *)", "at(2026-12-01T10:00:00)"];
+    let is_sound = |text: &str| Timing::parse(text, zone.clone(), None, None).is_ok();
+    let expressions = refused(24, &sound, is_sound);
+    let mut whole = format!("{head}schedules:\n");
+    for (number, text) in expressions.iter().enumerate() {
+        let text = json!(text);
+        whole.push_str(&format!("  s{number}: {{ schedule: {text}, target: {{ queue: q }} }}\n"));
+    }
+    expect_each_told(expressions.len(), &whole, &[], |number| format!("/s{number}/"));
+}
+
+/// The project file itself: whatever is wrong is told with a place, and nothing panics.
+#[test]
+fn a_broken_project_file_is_refused_with_line_and_column() {
+    let mut random = Random(25);
+    let mut refused = 0;
+    for _ in 0..80 {
+        let folder = tempfile::tempdir().unwrap();
+        let text = mutant(&mut random, PROJECT);
+        std::fs::write(folder.path().join("stepbus.yaml"), &text).unwrap();
+        let problems = validated(folder.path());
+        let utf8 = std::str::from_utf8(&text).is_ok();
+        for problem in &problems {
+            assert!(problem["line"].is_u64() || !utf8, "{problem} of {text:?}");
+        }
+        refused += usize::from(!problems.is_empty());
+    }
+    assert!(refused > 30, "only {refused}");
+}
+
+/// An event that cannot be read is no event that does not match.
+#[test]
+fn a_broken_event_is_told_apart_from_one_that_does_not_match() {
+    for text in refused(26, &[EVENT], |text| is_json(text.as_bytes())).iter().take(30) {
+        let output = common::stepbus(&["events", "explain", "--pattern", "{}", "--event", text]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}: {said}");
+        assert!(!said.contains("panicked") && said.len() > 10, "{said}");
+    }
 }
 
 const PROJECT: &str = "

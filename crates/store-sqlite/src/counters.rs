@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) id_mark: AtomicU64,
     /// Pages in the log after the last commit.
     pub(crate) log_pages: AtomicI64,
+    /// Pages that hold records after the last commit, in bytes.
+    pub(crate) used_bytes: AtomicU64,
 }
 
 impl Counters {

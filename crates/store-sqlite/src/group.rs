@@ -9,6 +9,7 @@ use stepbus_model::crash;
 use stepbus_store::{Batch, Books, StoreError};
 
 use crate::counters::Counters;
+use crate::database::PAGE_BYTES;
 use crate::queue::{Answer, Request};
 use crate::write::{BookKeeper, Changes, Fault, int};
 
@@ -51,6 +52,27 @@ pub(crate) struct GroupCommit<'c> {
     roll_back_to: Statement<'c>,
     fence: Statement<'c>,
     mark_ids: Statement<'c>,
+    used: Used<'c>,
+}
+
+/// What the records take: all pages but those that are free to be used again.
+#[derive(Debug)]
+struct Used<'c> {
+    pages: Statement<'c>,
+    unused: Statement<'c>,
+}
+
+impl<'c> Used<'c> {
+    fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
+        let pages = conn.prepare("PRAGMA page_count")?;
+        Ok(Used { pages, unused: conn.prepare("PRAGMA freelist_count")? })
+    }
+
+    fn bytes(&mut self) -> rusqlite::Result<u64> {
+        let count = |statement: &mut Statement<'_>| statement.query_row([], |row| row.get(0));
+        let (pages, unused): (i64, i64) = (count(&mut self.pages)?, count(&mut self.unused)?);
+        Ok(u64::try_from((pages - unused) * PAGE_BYTES).unwrap_or(0))
+    }
 }
 
 impl<'c> GroupCommit<'c> {
@@ -59,6 +81,8 @@ impl<'c> GroupCommit<'c> {
         epoch: i64,
         counters: Arc<Counters>,
     ) -> rusqlite::Result<Self> {
+        let mut used = Used::prepare(conn)?;
+        counters.used_bytes.store(used.bytes()?, Ordering::Relaxed);
         Ok(GroupCommit {
             conn,
             epoch,
@@ -72,6 +96,7 @@ impl<'c> GroupCommit<'c> {
             release: conn.prepare("RELEASE batch")?,
             roll_back_to: conn.prepare("ROLLBACK TO batch")?,
             fence: conn.prepare("SELECT epoch FROM nodes WHERE id = 1")?,
+            used,
             mark_ids: conn.prepare("UPDATE nodes SET next_id = ?1 WHERE id = 1")?,
         })
     }
@@ -163,11 +188,13 @@ impl<'c> GroupCommit<'c> {
         }
         // Written before the clock runs, so that what is measured is the sync.
         self.conn.cache_flush()?;
+        let used = self.used.bytes()?;
         crash::point("commit.before");
         let began = Instant::now();
         self.commit.execute([])?;
         let took = began.elapsed();
         crash::point("commit.after");
+        self.counters.used_bytes.store(used, Ordering::Relaxed);
         if let Some(mark) = moved {
             self.counters.id_mark.store(mark, Ordering::Relaxed);
         }

@@ -203,6 +203,10 @@ impl Store for SqliteStore {
         self.readers.ask(read::log::replays)
     }
 
+    fn used_bytes(&self) -> u64 {
+        self.counters.used_bytes.load(Ordering::Relaxed)
+    }
+
     fn usage(&self, by_group: bool) -> Read<'_, Usage> {
         Box::pin(async move {
             let usage = self.readers.ask(move |conn| read::log::usage(conn, by_group)).await?;

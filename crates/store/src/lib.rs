@@ -87,6 +87,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn replay(&self, name: &str) -> Read<'_, Option<ReplayRow>>;
     /// Newest first.
     fn replays(&self) -> Read<'_, Vec<ReplayRow>>;
+    /// Bytes that the records took after the last commit; known without looking.
+    fn used_bytes(&self) -> u64;
     /// The disk that is used; by groups of records only when asked, since that looks at all.
     fn usage(&self, by_group: bool) -> Read<'_, Usage>;
     /// Pending matches of a subscription that have no delivery, by run; looks at all of its runs.

@@ -60,7 +60,7 @@ async fn session(stream: TcpStream, behaviour: Behaviour, log: Arc<Mutex<Vec<Str
 }
 
 /// A server without faults.
-fn good(command: &str) -> Option<&'static str> {
+pub(crate) fn good(command: &str) -> Option<&'static str> {
     Some(match command.split(' ').next().unwrap_or_default() {
         "GREETING" => "220 here",
         "EHLO" => "250-here\r\n250 AUTH PLAIN LOGIN",
@@ -73,14 +73,15 @@ fn good(command: &str) -> Option<&'static str> {
 
 fn to(server: &Server, auth: Auth) -> Connect {
     let (connect, _) = connect();
-    let smtp = Smtp { host: "127.0.0.1".into(), port: Some(server.port), tls: SmtpTls::None };
+    let smtp =
+        Smtp { host: "127.0.0.1".into(), port: Some(server.port), tls: SmtpTls::None, ca: None };
     let spec =
         ConnectionSpec { name: "mail".into(), smtp: Some(smtp), auth, ..ConnectionSpec::default() };
     connect.set_connection(spec).unwrap();
     connect
 }
 
-fn mail() -> Mail {
+pub(crate) fn mail() -> Mail {
     Mail {
         from: "Sync <sync@example.com>".into(),
         to: vec!["one@example.com, Two <two@example.com>".into()],
@@ -200,7 +201,7 @@ fn a_mail_servers_connection_is_checked() {
         let pointers: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, expected);
     };
-    let smtp = |host: &str, tls| Smtp { host: host.into(), port: None, tls };
+    let smtp = |host: &str, tls| Smtp { host: host.into(), port: None, tls, ca: None };
     let basic = || {
         let password = Secret::new("pa55word".to_owned());
         Auth::Basic { username: "sync".into(), password }
@@ -209,4 +210,7 @@ fn a_mail_servers_connection_is_checked() {
     check(smtp("127.0.0.1", SmtpTls::None), basic(), &[]);
     check(smtp("mail.example", SmtpTls::None), basic(), &["/smtp/tls"]);
     check(smtp(" ", SmtpTls::None), Auth::None, &["/smtp/host"]);
+    let trusting = |tls| Smtp { ca: Some("no PEM".into()), ..smtp("mail.example", tls) };
+    check(trusting(SmtpTls::Starttls), Auth::None, &["/smtp/ca"]);
+    check(trusting(SmtpTls::None), Auth::None, &["/smtp/ca"]);
 }

@@ -5,5 +5,6 @@ mod deliver;
 mod host;
 mod invoke;
 mod mail;
+mod mail_tls;
 mod pauses;
 mod upsert;

@@ -31,7 +31,7 @@ const PUT_OFF: Duration = Duration::from_secs(30);
 
 /// What everything about one delivery needs.
 pub(super) struct Attempt<'a> {
-    engine: &'a Arc<Engine>,
+    pub(super) engine: &'a Arc<Engine>,
     queue: &'a Queue,
     pub(super) row: DeliveryRow,
     pub(super) event: Arc<EventBody>,

@@ -11,12 +11,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::join_all;
 use stepbus_connect::{Failure, Payload, Report, code};
 use stepbus_model::crash;
-use stepbus_store::Batch;
+use stepbus_store::{Batch, Retry};
 
 use super::attempt::{Attempt, Packed};
 use super::durable::{Stopped, commit};
 use super::guard::Held;
-use super::policy::Group;
+use super::policy::{Group, LastFailure};
 use super::queue::Queue;
 use super::task::Task;
 use crate::engine::Engine;
@@ -194,6 +194,7 @@ fn may_be_one(error: &Failure) -> bool {
 /// Each member's own end, all of them at once.
 async fn conclude(part: Vec<Member<'_>>, report: Report, group: &Group) -> Result<(), Stopped> {
     if let Report::Throttled { until, error, .. } = report {
+        let part = keep_together(part, &error, group).await?;
         // The last one first, since each becomes the next one to be sent.
         for member in part.into_iter().rev() {
             let report = Report::Throttled { until, error: error.clone(), remote_id: None };
@@ -216,6 +217,39 @@ async fn conclude(part: Vec<Member<'_>>, report: Report, group: &Group) -> Resul
         }
     });
     join_all(ends).await.into_iter().collect()
+}
+
+/// Notes with whom each is to be sent again: what was answered with 429 may have been applied all
+/// the same, and after a crash the target knows it by the batch's Idempotency-Key only.
+async fn keep_together<'a>(
+    mut part: Vec<Member<'a>>,
+    throttled: &Failure,
+    group: &Group,
+) -> Result<Vec<Member<'a>>, Stopped> {
+    let Some(engine) = part.first().map(|first| first.attempt.engine.clone()) else {
+        return Ok(part);
+    };
+    let now = engine.clock.now();
+    let mut batch = Batch::new();
+    for Member { attempt, .. } in &mut part {
+        let row = &mut attempt.row;
+        let noted = LastFailure::together(row.failure.as_deref(), throttled, group);
+        let Some(failure) = noted else { continue };
+        (row.failure, row.due) = (Some(failure.clone()), Some(now));
+        batch.retry_delivery(Retry {
+            id: row.id,
+            run: row.run,
+            attempts: row.attempts,
+            first_tried: row.first_tried.unwrap_or(now),
+            due: now,
+            failure,
+        });
+    }
+    if !batch.is_empty() {
+        commit(&engine, batch).await?;
+        crash::point("delivery.after_commit");
+    }
+    Ok(part)
 }
 
 /// What the batch's report means for one member, and whether it stays with the others.

@@ -95,6 +95,20 @@ impl LastFailure {
         serde_json::from_str(text).ok()
     }
 
+    /// What a delivery keeps whose batch was throttled: with whom it is to be sent again, beside
+    /// how it failed before, if it did. None when it has that already.
+    pub(super) fn together(
+        kept: Option<&str>,
+        throttled: &Failure,
+        group: &Group,
+    ) -> Option<String> {
+        let Some(last) = kept.and_then(LastFailure::read) else {
+            return Some(LastFailure::write_of(None, throttled, Some(group)));
+        };
+        let same = last.batch.as_ref().is_some_and(|batch| batch.id == group.id);
+        (!same).then(|| LastFailure::write_of(last.at, &last.failure, Some(group)))
+    }
+
     pub(super) fn write(at: Option<Timestamp>, failure: &Failure) -> String {
         LastFailure::write_of(at, failure, None)
     }

@@ -111,6 +111,27 @@ impl Engine {
         Ok(swept)
     }
 
+    /// Whether there is room for what somebody outside brings. Whoever finds the bound passed makes
+    /// room; where there is none to be made, the next pass looks again.
+    pub(crate) async fn has_room(&self) -> Result<bool, StoreError> {
+        let most = self.catalogue().storage.max_bytes;
+        if most.is_none_or(|most| self.store.used_bytes() <= most) {
+            self.refusing.store(false, Ordering::Relaxed);
+            return Ok(true);
+        }
+        if self.refusing.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let _turn = self.marks.turn.lock().await;
+        // The one before may have made room already, or found that there is none.
+        if most.is_some_and(|most| self.store.used_bytes() > most)
+            && !self.refusing.load(Ordering::Relaxed)
+        {
+            self.keep_within_bound().await?;
+        }
+        Ok(!self.refusing.load(Ordering::Relaxed))
+    }
+
     /// Bytes by what they hold. Looks at the whole database.
     ///
     /// # Errors
@@ -200,9 +221,8 @@ impl Engine {
             self.pressure.crammed.store(false, Ordering::Relaxed);
             return Ok(0);
         };
-        let used = async || self.store.usage(false).await.map(|usage| usage.used());
         let (mut dropped, enough) = (0, most / 100 * ENOUGH);
-        let full = used().await? > most;
+        let full = self.store.used_bytes() > most;
         if full && catalogue.storage.when_full == WhenFull::DropOldest {
             dropped = self.drop_oldest(enough).await?;
             if dropped > 0 {
@@ -213,7 +233,7 @@ impl Engine {
                 );
             }
         }
-        let left = used().await?;
+        let left = self.store.used_bytes();
         if full || left <= enough {
             self.pressure.crammed.store(left > enough, Ordering::Relaxed);
         }
@@ -237,7 +257,7 @@ impl Engine {
         loop {
             let mut moved = false;
             for bus in &buses {
-                if self.store.usage(false).await?.used() <= enough {
+                if self.store.used_bytes() <= enough {
                     return Ok(dropped);
                 }
                 let from = at.get(bus).copied().unwrap_or(EventId(0));

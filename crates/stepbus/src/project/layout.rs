@@ -37,6 +37,7 @@ text!(NAME, format::name, format::NAME_PATTERN, "");
 text!(URL, format::url, "https?://.+", "https://crm.example/products/{sku}");
 text!(MAILBOX, format::mailbox, "", "Shop <shop@example.com>");
 text!(PATH, format::some, "", "logs/events.jsonl");
+text!(PEM, format::some, "", "certificates/company.pem");
 text!(FUNCTION_URL, format::url, "https?://.+", "http://127.0.0.1:9000/price");
 text!(S3_URL, format::url, "https?://.+", "http://127.0.0.1:9000");
 text!(METHOD, format::method, "[A-Z]+", "PUT");
@@ -519,6 +520,12 @@ static SMTP: Object = object(&[
         "tls",
         "`starttls` by default; `implicit` from the first byte; `none` for a server on this machine.",
         Shape::Word(&["starttls", "implicit", "none"]),
+    ),
+    optional(
+        "ca",
+        "A PEM file with the authority of the server's certificate, beside those that this machine \
+         trusts.",
+        Shape::Text(&PEM),
     ),
 ]);
 

@@ -20,6 +20,13 @@ impl Reader<'_> {
         for (name, value, at) in self.sound("connections") {
             let Some(mut spec) = self.spec::<ConnectionSpec>(value.clone(), &at) else { continue };
             spec.name = name.to_owned();
+            if let Some(smtp) = &mut spec.smtp
+                && let Some(path) = smtp.ca.take()
+            {
+                // What is wrong with it is noted there.
+                let Some(file) = self.file(&path, &format!("{at}/smtp/ca")) else { continue };
+                smtp.ca = Some(file.text);
+            }
             self.seal(&mut spec.headers, &at, "headers");
             self.seal(&mut spec.query, &at, "query");
             if let Auth::OAuth(oauth) = &mut spec.auth {

@@ -185,6 +185,7 @@ pub async fn events_go_when_their_run_is_over(driver: &impl Driver) {
     ground.sound().await;
     let usage = store.usage(true).await.unwrap();
     assert!(usage.database >= usage.used() && usage.used() > 0, "{usage:?}");
+    assert_eq!(store.used_bytes(), usage.used());
     assert!(usage.groups.iter().any(|(name, bytes)| name == "ledger" && *bytes > 0), "{usage:?}");
     assert_eq!(store.usage(false).await.unwrap().groups, []);
 }

@@ -158,6 +158,41 @@ async fn a_batch_that_failed_comes_again_as_it_was() {
     running.expect_books(delivered(20)).await;
 }
 
+/// The target applied it and answered with 429; then the process is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_batch_stays_together_over_a_restart() {
+    for order in [Order::Unordered, Order::Fifo] {
+        let target = Target::start().await;
+        let mut world = world(&target, 5, SOON);
+        world.load().order = order;
+        target.answer_with("Retry-After", "3600");
+        target.behave(|_| (429, json!({})));
+        let running = world.open().await;
+        running.publish_details(products(3)).await;
+        until("it is throttled", async || {
+            running.engine.delivery_measures()[0].paused_until.is_some()
+        })
+        .await;
+        // Those that come meanwhile would fill the batch up.
+        running.publish_details((3..7).map(|n| json!({ "sku": format!("P-{n}"), "n": n }))).await;
+        running.stop().await;
+        let refused = target.arrived();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(ns(&refused[0]), [0, 1, 2]);
+        target.answer_with("X-Fine", "yes");
+        target.behave(|_| (200, json!({})));
+        let running = world.open().await;
+        running.quiet().await;
+        let again = target.taken();
+        let same = again.iter().filter(|call| call.idempotency_key == refused[0].idempotency_key);
+        assert_eq!(same.map(ns).collect::<Vec<_>>(), [[0, 1, 2]], "{again:?}");
+        let mut others: Vec<u64> = again.iter().flat_map(ns).filter(|n| *n > 2).collect();
+        others.sort_unstable();
+        assert_eq!(others, [3, 4, 5, 6], "and nothing twice");
+        running.expect_books(delivered(7)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_in_a_batch_once_and_stays_in_order() {
     for (order, unchanged) in [(Order::Fifo, false), (Order::Unordered, true)] {

@@ -1,4 +1,5 @@
 mod batch;
+mod credentials;
 mod functions;
 mod holds;
 mod letters;

@@ -172,7 +172,7 @@ async fn a_queue_gets_a_message_in_the_commit_that_publishes() {
 async fn a_mail_whose_receiver_cannot_be_told_is_a_dead_letter() {
     let target = Target::start().await;
     let mut world = World::new(&target);
-    let smtp = Smtp { host: "127.0.0.1".into(), port: Some(1), tls: SmtpTls::None };
+    let smtp = Smtp { host: "127.0.0.1".into(), port: Some(1), tls: SmtpTls::None, ca: None };
     world.declared.connections.push(ConnectionSpec {
         name: "office".into(),
         smtp: Some(smtp),

@@ -124,6 +124,55 @@ async fn the_bound_on_storage_drops_early_or_refuses() {
     running.expect_proven().await;
 }
 
+/// Within one minute, so that no pass of the service helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_does_not_pass_the_bound_on_storage() {
+    const ROOM: u64 = 2 << 20;
+    const CALL: usize = 10;
+    for when_full in [WhenFull::Refuse, WhenFull::DropOldest] {
+        let mut world = World::empty();
+        let running = world.open().await;
+        running.sweep().await;
+        let most = running.engine.store.used_bytes() + ROOM;
+        world.declared.storage = StorageSpec { max_bytes: Some(most), when_full };
+        running.engine.reload(&world.declared).await.unwrap();
+        let passes = running.engine.marks.passes();
+        // Ten times what there is room for, by calls of 100 KB, eight at a time.
+        let filler = "x".repeat(10_000);
+        let (mut accepted, mut refused, mut highest) = (0, 0, 0);
+        for _ in 0..25 {
+            let calls = (0..8).map(|_| {
+                let mut entries: Vec<Entry> = (0..CALL).map(|_| entry(1, None)).collect();
+                for entry in &mut entries {
+                    entry.event.detail =
+                        RawValue::from_string(format!(r#"{{"n":1,"x":"{filler}"}}"#)).unwrap();
+                }
+                running.engine.publish("test", entries)
+            });
+            for answer in futures_util::future::join_all(calls).await {
+                match answer {
+                    Ok(_) => accepted += 1,
+                    Err(StoreError::Full) => refused += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            highest = highest.max(running.engine.store.used_bytes());
+        }
+        assert_eq!(running.engine.marks.passes(), passes, "no pass in between");
+        // At most what was under way when the bound was passed.
+        assert!(highest <= most + 2 * 8 * CALL as u64 * 11_000, "{highest} for {most}");
+        match when_full {
+            WhenFull::Refuse => assert!(refused > 100 && accepted > 15, "{refused} {accepted}"),
+            WhenFull::DropOldest => {
+                assert_eq!(refused, 0);
+                assert!(running.kept().await.len() < 300);
+            }
+        }
+        running.expect_proven().await;
+        running.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_brings_chosen_events_to_chosen_subscriptions() {
     let target = Target::start().await;

@@ -322,6 +322,35 @@ fn mails() {
 }
 
 #[test]
+fn authorities_of_mail_servers() {
+    let said = |smtp: &str, pem: &str| {
+        let text = format!(
+            "name: a\nconnections: {{ office: {{ smtp: {{ host: mail.example, {smtp} }} }} }}"
+        );
+        Folder::new(&text).file("ca.pem", pem).rendered()
+    };
+    expect![[r#"
+        stepbus.yaml:2:58: error: `ca.pme` does not exist
+          2 | connections: { office: { smtp: { host: mail.example, ca: ca.pme } } }
+            |                                                          ^
+          hint: did you mean `ca.pem`?
+    "#]]
+    .assert_eq(&said("ca: ca.pme", ""));
+    expect![[r#"
+        stepbus.yaml:2:58: error: it holds no certificate in PEM
+          2 | connections: { office: { smtp: { host: mail.example, ca: ca.pem } } }
+            |                                                          ^
+    "#]]
+    .assert_eq(&said("ca: ca.pem", "no certificate"));
+    expect![[r#"
+        stepbus.yaml:2:58: error: there is no TLS by which a certificate could be checked
+          2 | connections: { office: { smtp: { host: mail.example, ca: ca.pem, tls: none } } }
+            |                                                          ^
+    "#]]
+    .assert_eq(&said("ca: ca.pem, tls: none", "-----BEGIN CERTIFICATE-----"));
+}
+
+#[test]
 fn a_good_one() {
     let text = format!(
         r#"

@@ -314,7 +314,9 @@ async fn what_is_published_again_is_the_first_one() {
     let first = publish(&running, vec![entry(1, Some("a")), entry(2, Some("a"))]).await;
     assert_eq!(first[0], first[1], "within a call");
     let at_once: Vec<_> = (0..8)
-        .map(|n| running.engine.publish("test", vec![entry(n, Some("b")), entry(50 + n, None)]))
+        .map(|n| {
+            running.engine.publish("test", vec![entry(20 + n, Some("b")), entry(50 + n, None)])
+        })
         .collect();
     let mut ids = HashSet::new();
     for results in futures_util::future::join_all(at_once).await {

@@ -44,22 +44,33 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-pub(crate) const SCHEMA: &str = "SCHEMA_VALIDATION_FAILED";
-pub(crate) const MISSING_TARGET: &str = "MISSING_TRANSITION_TARGET";
-pub(crate) const MISSING_END: &str = "MISSING_END_STATE";
-pub(crate) const DUPLICATE_STATE: &str = "DUPLICATE_STATE_NAME";
-pub(crate) const INVALID_STATE_NAME: &str = "INVALID_STATE_NAME";
-pub(crate) const DUPLICATE_LABEL: &str = "DUPLICATE_LABEL_NAME";
-pub(crate) const INVALID_LABEL: &str = "INVALID_LABEL_NAME";
-pub(crate) const INVALID_RESOURCE: &str = "INVALID_RESOURCE";
-pub(crate) const INVALID_JSONATA: &str = "INVALID_JSONATA_EXPRESSION";
-pub(crate) const TOO_DEEP: &str = "TOO_DEEPLY_NESTED";
-/// Ours: AWS lets the execution find out.
-pub(crate) const UNASSIGNED: &str = "UNASSIGNED_VARIABLE";
-/// Ours: AWS lets such a loop run until its history is full.
-pub(crate) const ENDLESS_LOOP: &str = "ENDLESS_LOOP";
-pub(crate) const NO_DOLLAR: &str = "NO_DOLLAR";
-pub(crate) const PASS_RESULT_IS_STATIC: &str = "PASS_RESULT_IS_STATIC";
+macro_rules! codes {
+    ($($(#[$about:meta])* $name:ident = $code:literal;)*) => {
+        $($(#[$about])* pub(crate) const $name: &str = $code;)*
+        /// Every code that a diagnostic may have.
+        pub const CODES: &[&str] = &[$($code),*];
+    };
+}
+
+codes! {
+    INVALID_JSON = "INVALID_JSON_DESCRIPTION";
+    SCHEMA = "SCHEMA_VALIDATION_FAILED";
+    MISSING_TARGET = "MISSING_TRANSITION_TARGET";
+    MISSING_END = "MISSING_END_STATE";
+    DUPLICATE_STATE = "DUPLICATE_STATE_NAME";
+    INVALID_STATE_NAME = "INVALID_STATE_NAME";
+    DUPLICATE_LABEL = "DUPLICATE_LABEL_NAME";
+    INVALID_LABEL = "INVALID_LABEL_NAME";
+    INVALID_RESOURCE = "INVALID_RESOURCE";
+    INVALID_JSONATA = "INVALID_JSONATA_EXPRESSION";
+    TOO_DEEP = "TOO_DEEPLY_NESTED";
+    /// Ours: AWS lets the execution find out.
+    UNASSIGNED = "UNASSIGNED_VARIABLE";
+    /// Ours: AWS lets such a loop run until its history is full.
+    ENDLESS_LOOP = "ENDLESS_LOOP";
+    NO_DOLLAR = "NO_DOLLAR";
+    PASS_RESULT_IS_STATIC = "PASS_RESULT_IS_STATIC";
+}
 
 /// A place in a definition, in the document's words and in AWS's.
 #[derive(Debug, Clone, PartialEq, Eq)]

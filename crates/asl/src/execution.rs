@@ -31,6 +31,9 @@ pub struct Execution {
     pub(crate) threads: Vec<Option<Thread>>,
     /// Places in `threads` that are empty.
     pub(crate) free: Vec<ThreadId>,
+    /// Bytes of the variables of all threads, also of those that are taken out to work on them.
+    #[serde(skip)]
+    pub(crate) variable_bytes: u64,
     /// Threads that wait for something from outside.
     #[serde(skip)]
     pub(crate) waiting: BTreeMap<Visit, ThreadId>,
@@ -62,7 +65,8 @@ impl Execution {
 
     /// An execution that stands at one thread.
     pub(crate) fn of_thread(start: Start, at: Timestamp, thread: Thread) -> Execution {
-        Execution { threads: vec![Some(thread)], ..Execution::new(at, start) }
+        let variable_bytes = thread.variable_bytes;
+        Execution { threads: vec![Some(thread)], variable_bytes, ..Execution::new(at, start) }
     }
 
     fn new(at: Timestamp, start: Start) -> Execution {
@@ -75,6 +79,7 @@ impl Execution {
             events: 0,
             threads: Vec::new(),
             free: Vec::new(),
+            variable_bytes: 0,
             waiting: BTreeMap::new(),
             times_out_at: None,
             outcome: None,
@@ -263,11 +268,22 @@ impl Execution {
             .collect()
     }
 
-    /// What is derived from the rest.
-    pub(crate) fn index(&mut self) {
-        for (id, thread) in self.threads.iter_mut().enumerate() {
-            let Some(thread) = thread else { continue };
+    pub(crate) fn measure_variables(&mut self) {
+        for thread in self.threads.iter_mut().flatten() {
             thread.variable_bytes = thread.variables.iter().map(|(_, value)| bytes(value)).sum();
+        }
+        self.variable_bytes = self.counted_variable_bytes();
+    }
+
+    /// The same as `variable_bytes`, counted anew; no thread may be taken out.
+    pub(crate) fn counted_variable_bytes(&self) -> u64 {
+        self.threads.iter().flatten().map(|thread| thread.variable_bytes).sum()
+    }
+
+    /// Threads by what they wait for.
+    pub(crate) fn index(&mut self) {
+        for (id, thread) in self.threads.iter().enumerate() {
+            let Some(thread) = thread else { continue };
             if !matches!(thread.activity, Activity::Fork(_) | Activity::Stopped) {
                 let id = ThreadId::try_from(id).expect("threads are counted in 32 bits");
                 self.waiting.insert(thread.visit, id);

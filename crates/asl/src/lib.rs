@@ -25,7 +25,7 @@ mod thread;
 pub mod trial;
 mod validate;
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::{CODES, Diagnostic, Severity};
 pub use entry::{Entry, NoEntry, Resumption, find_entry};
 pub use execution::{Execution, SEMANTICS};
 pub use history::{Details, HistoryEvent, history, replay};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use stepbus_expr::{Path, PathError, PayloadTemplate, Root, Roots, Source, SourceError};
 
-use crate::diagnostic::{At, Problems};
+use crate::diagnostic::{At, Problems, location_of};
 use crate::expression::{ContextUse, Frame};
 use crate::fault::Fault;
 
@@ -128,7 +128,7 @@ impl Payload {
                     let above = problem.pointer.rsplit_once('/').map_or("", |(above, _)| above);
                     let place = At {
                         pointer: format!("{}{}", at.pointer, problem.pointer),
-                        location: format!("{}{above}", at.location),
+                        location: format!("{}{}", at.location, location_of(above)),
                     };
                     problems.schema(&place, message).hint(problem.reason);
                 }

@@ -113,6 +113,7 @@ impl Snapshot {
                 fork.items = Some(Arc::clone(&thread.input));
             }
         }
+        execution.measure_variables();
         if execution.outcome().is_none() {
             execution.index();
         }

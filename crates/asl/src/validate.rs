@@ -3,10 +3,8 @@
 use stepbus_document::{Document, Position, SyntaxError};
 
 use crate::definition;
-use crate::diagnostic::{Diagnostic, SCHEMA, Severity};
+use crate::diagnostic::{Diagnostic, INVALID_JSON, SCHEMA, Severity};
 use crate::io::WorkflowType;
-
-const INVALID_JSON: &str = "INVALID_JSON_DESCRIPTION";
 
 /// Every problem of a definition in JSON or YAML; none means that it can run as it is.
 #[must_use]

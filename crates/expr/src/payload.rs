@@ -31,18 +31,28 @@ enum Node {
     Object(Vec<(String, Node)>),
 }
 
-/// A field of a template that is neither a path nor a call.
+/// A field of a template that is neither a path nor a call, or that is there twice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadProblem {
     /// Where the field stands (RFC 6901), its name with `.$`.
     pub pointer: String,
     pub field: String,
-    /// What is wrong in particular.
+    /// The same name stands beside it without `.$`.
+    pub twice: bool,
+    /// What is wrong in particular, or what to do.
     pub reason: String,
 }
 
 impl fmt::Display for PayloadProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.twice {
+            let name = self.field.trim_end_matches(".$");
+            return write!(
+                f,
+                "The field '{name}' is given twice, as '{name}' and as '{}'",
+                self.field
+            );
+        }
         write!(
             f,
             "The value for the field '{}' must be a valid JSONPath or a valid intrinsic function \
@@ -139,7 +149,7 @@ impl PayloadTemplate {
     /// Compiles a template.
     ///
     /// # Errors
-    /// Every field ending in `.$` that is neither a path nor a call.
+    /// Every field ending in `.$` that is neither a path nor a call, or that is there twice.
     pub fn compile(value: &Value) -> Result<PayloadTemplate, Vec<PayloadProblem>> {
         let mut problems = Vec::new();
         let root = compile(value, &mut String::new(), &mut problems);
@@ -193,6 +203,14 @@ fn compile(value: &Value, pointer: &mut String, problems: &mut Vec<PayloadProble
             let mut constant = true;
             for (name, member) in members {
                 let (name, node) = crate::pointer::inside(pointer, name, |pointer| {
+                    if is_twice(name, members) {
+                        problems.push(PayloadProblem {
+                            pointer: pointer.clone(),
+                            field: name.clone(),
+                            twice: true,
+                            reason: "leave one of them out".to_owned(),
+                        });
+                    }
                     compile_member(name, member, pointer, problems)
                 });
                 constant &= matches!(node, Node::Constant(_));
@@ -202,6 +220,11 @@ fn compile(value: &Value, pointer: &mut String, problems: &mut Vec<PayloadProble
         }
         value => Node::Constant(value.clone()),
     }
+}
+
+/// Whether the name stands in the object without `.$` too.
+fn is_twice(name: &str, members: &Map<String, Value>) -> bool {
+    name.strip_suffix(".$").is_some_and(|plain| members.contains_key(plain))
 }
 
 fn compile_member(
@@ -221,7 +244,7 @@ fn compile_member(
         Ok(source) => Node::Source { field: name.to_owned(), source },
         Err(reason) => {
             let (pointer, field) = (pointer.clone(), name.to_owned());
-            problems.push(PayloadProblem { pointer, field, reason });
+            problems.push(PayloadProblem { pointer, field, twice: false, reason });
             Node::Constant(Value::Null)
         }
     };

@@ -62,7 +62,7 @@ pub use operating::{AuditView, DestinationView, SubscriptionView, Trial};
 pub use parameters::{HttpParameters, ParameterProblem};
 pub use pressure::{Extraction, PressureView, Reading, Shared, Standing};
 pub use publish::{Entry, EntryError, Published};
-pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage};
+pub use queues::{QueueError, QueueView, Receive, ReceivedMessage, SentMessage, queue_name};
 pub use schedules::{ExpressionError, Schedule, ScheduleError, ScheduleView, Timing, time_zone};
 pub use targets::function_destination;
 pub use views::{
@@ -70,8 +70,8 @@ pub use views::{
 };
 pub use workflow::{
     ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView, IN_FLIGHT_AT_CRASH, ITEM_PAGES,
-    OFFERED, Offer, Restored, StartError, StartOptions, TaskError, leaves_the_process, not_offered,
-    restore,
+    OFFERED, Offer, Restored, StartError, StartOptions, TaskError, connection_name, function_name,
+    is_function, leaves_the_process, not_offered, offered, restore, tasks_may_call,
 };
 pub use workflow::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 // What this room hands through from the one above.

@@ -190,7 +190,7 @@ impl Run<'_> {
             self.check_bytes(thread, value, usize::MAX)?;
         }
         let bytes = (thread.variable_bytes + assigned).saturating_sub(thread.bytes_of(values));
-        let others: u64 = self.execution.threads.iter().flatten().map(|t| t.variable_bytes).sum();
+        let others = self.execution.variable_bytes.saturating_sub(thread.variable_bytes);
         let most = u64::try_from(bounds.variables_bytes).unwrap_or(u64::MAX);
         if others.saturating_add(bytes) > most {
             return Err(Fault::data_limit(Some(format!(
@@ -304,6 +304,8 @@ impl Run<'_> {
         if let (Some(bytes), Some(assigned)) = (bytes, assigned)
             && let Value::Object(values) = Arc::unwrap_or_clone(assigned)
         {
+            let all = &mut self.execution.variable_bytes;
+            *all = (*all + bytes).saturating_sub(thread.variable_bytes);
             thread.assign(values, bytes);
         }
         thread.activity = Activity::Ready;

@@ -288,12 +288,20 @@ impl Run<'_> {
         last
     }
 
+    /// The thread is gone, and its variables with it.
+    pub(super) fn forget_variables(&mut self, thread: &Thread) {
+        let all = &mut self.execution.variable_bytes;
+        *all = all.saturating_sub(thread.variable_bytes);
+    }
+
     /// Forgets the children of a thread, and theirs.
     pub(super) fn drop_children(&mut self, of: ThreadId) {
         for child in self.children(of) {
             self.drop_children(child);
             self.ready.retain(|ready| *ready != child);
-            self.execution.threads[child as usize] = None;
+            if let Some(thread) = self.execution.threads[child as usize].take() {
+                self.forget_variables(&thread);
+            }
             self.execution.free.push(child);
         }
     }

@@ -129,6 +129,7 @@ impl Run<'_> {
             return self.end(Outcome::Succeeded(output));
         };
         let last = thread.last;
+        self.forget_variables(&thread);
         drop(thread);
         self.execution.free.push(id);
         let Some(mut above) = self.take_thread(parent.thread) else { return };

@@ -113,6 +113,7 @@ impl Run<'_> {
         if let Some(thread) = entry.and_then(|entry| entry.thread(self.program, event)) {
             self.drop_children(ROOT);
             self.execution.threads[ROOT as usize] = Some(thread);
+            self.execution.variable_bytes = self.execution.counted_variable_bytes();
             self.ready.push_back(ROOT);
             return;
         }

@@ -105,6 +105,7 @@ impl<'r> Run<'r> {
             None => Thread::new(None, self.program.start(), Arc::clone(&start.input), 0),
         };
         self.set_execution_timer();
+        self.execution.variable_bytes = thread.variable_bytes;
         self.execution.threads.push(Some(thread));
         self.ready.push_back(ROOT);
         self.walk();
@@ -127,6 +128,8 @@ impl<'r> Run<'r> {
     }
 
     pub(crate) fn finish(self) -> Vec<Command> {
+        let execution = &self.execution;
+        debug_assert_eq!(execution.variable_bytes, execution.counted_variable_bytes());
         self.commands
     }
 
@@ -272,6 +275,7 @@ impl<'r> Run<'r> {
         }
         if matches!(outcome, Outcome::Succeeded(_)) {
             self.execution.threads.clear();
+            self.execution.variable_bytes = 0;
             self.execution.free.clear();
         }
         self.execution.waiting.clear();

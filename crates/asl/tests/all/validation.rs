@@ -437,3 +437,19 @@ States:
         4:20: SCHEMA_VALIDATION_FAILED: Express state machine does not support activity resources at /States/B/Resource
         5:36: SCHEMA_VALIDATION_FAILED: Express state machine does not support distributed Map at /States/M/ItemProcessor/ProcessorConfig"#]].assert_eq(&found.join("\n"));
 }
+
+#[test]
+fn a_field_of_a_payload_stands_once() {
+    check(
+        r#"StartAt: A
+States:
+  A:
+    Type: Pass
+    Parameters: { a: 1, "a.$": $.a, in: [{ "b.$": $.b, b: null }], "c.$": $.c }
+    End: true
+"#,
+        &expect![[r#"
+            5:25: SCHEMA_VALIDATION_FAILED: The field 'a' is given twice, as 'a' and as 'a.$' at /States/A/Parameters (leave one of them out)
+            5:44: SCHEMA_VALIDATION_FAILED: The field 'b' is given twice, as 'b' and as 'b.$' at /States/A/Parameters/in[0] (leave one of them out)"#]],
+    );
+}

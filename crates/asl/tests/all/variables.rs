@@ -135,3 +135,36 @@ fn one_assign_is_bounded_and_so_are_all() {
         over("The variables of the execution together exceed 250 bytes (limit variables_bytes).")
     );
 }
+
+/// What a branch or an iteration assigned is gone with it, also when it fails and is tried again.
+#[test]
+fn what_is_gone_counts_no_more() {
+    let definition = r#"
+QueryLanguage: JSONata
+StartAt: A
+States:
+  A: { Type: Pass, Assign: { a: "{% $states.input %}" }, Next: Each }
+  Each:
+    Type: Map
+    Items: [1, 2, 3, 4]
+    MaxConcurrency: 1
+    ItemProcessor:
+      StartAt: B
+      States: { B: { Type: Pass, Assign: { b: "{% $a %}" }, End: true } }
+    Output: "{% $states.input %}"
+    Next: Both
+  Both:
+    Type: Parallel
+    Branches:
+      - StartAt: C
+        States:
+          C: { Type: Pass, Assign: { c: "{% $a %}" }, Next: D }
+          D: { Type: Fail, Error: Down }
+    Retry: [{ ErrorEquals: [Down], MaxAttempts: 3 }]
+    Catch: [{ ErrorEquals: [Down], Next: E, Output: "{% $a %}" }]
+    End: true
+  E: { Type: Pass, Assign: { e: "{% $a %}" }, Next: F }
+  F: { Type: Succeed, Output: done }
+"#;
+    assert_eq!(bounded(definition, json!("x".repeat(90))), json!("done"));
+}

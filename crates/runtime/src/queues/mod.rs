@@ -89,10 +89,15 @@ impl Engine {
 }
 
 fn find<'a>(catalogue: &'a Catalogue, name: &str) -> Option<&'a Arc<Queue>> {
-    let last = if name.contains("://") {
-        name.trim_end_matches('/').rsplit('/').next().unwrap_or(name)
+    catalogue.queue(*catalogue.queues.get(queue_name(name))?)
+}
+
+/// The name in a queue's ARN or URL, or the text itself.
+#[must_use]
+pub fn queue_name(text: &str) -> &str {
+    if text.contains("://") {
+        text.trim_end_matches('/').rsplit('/').next().unwrap_or(text)
     } else {
-        arn::name_of(name)
-    };
-    catalogue.queue(*catalogue.queues.get(last)?)
+        arn::name_of(text)
+    }
 }

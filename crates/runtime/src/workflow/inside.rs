@@ -51,51 +51,98 @@ pub struct Offer {
     pub resource: &'static str,
     /// Suffixes it may have.
     pub patterns: &'static [&'static str],
+    /// Arguments it takes, and those that it cannot do without.
+    pub arguments: &'static [&'static str],
+    pub required: &'static [&'static str],
     inside: Option<Service>,
+}
+
+impl Offer {
+    /// As in `http:invoke`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.resource.rsplit_once(":::").map_or(self.resource, |(_, name)| name)
+    }
 }
 
 const PLAIN: &[&str] = &[""];
 const TOKEN: &[&str] = &["", ".waitForTaskToken"];
 const ALL: &[&str] = &["", ".sync", ".sync:2", ".waitForTaskToken"];
 
-const fn offer(
-    resource: &'static str,
-    patterns: &'static [&'static str],
-    inside: Option<Service>,
-) -> Offer {
-    Offer { resource, patterns, inside }
-}
-
 /// Task resources that this system offers, besides functions and activities by their ARNs.
 pub const OFFERED: &[Offer] = &[
-    offer(tasks::HTTP_INVOKE, PLAIN, None),
-    offer(lambda::RESOURCE, TOKEN, None),
-    offer(put_events::RESOURCE, TOKEN, Some(put_events::perform)),
-    offer(send_message::RESOURCE, TOKEN, Some(send_message::perform)),
-    offer(start_execution::RESOURCE, ALL, Some(start_execution::perform)),
+    Offer {
+        resource: tasks::HTTP_INVOKE,
+        patterns: PLAIN,
+        arguments: tasks::ARGUMENTS,
+        required: &["ApiEndpoint", "Method"],
+        inside: None,
+    },
+    Offer {
+        resource: lambda::RESOURCE,
+        patterns: TOKEN,
+        arguments: lambda::ARGUMENTS,
+        required: &["FunctionName"],
+        inside: None,
+    },
+    Offer {
+        resource: put_events::RESOURCE,
+        patterns: TOKEN,
+        arguments: &["Entries"],
+        required: &["Entries"],
+        inside: Some(put_events::perform),
+    },
+    Offer {
+        resource: send_message::RESOURCE,
+        patterns: TOKEN,
+        arguments: send_message::ARGUMENTS,
+        required: &["QueueUrl", "MessageBody"],
+        inside: Some(send_message::perform),
+    },
+    Offer {
+        resource: start_execution::RESOURCE,
+        patterns: ALL,
+        arguments: start_execution::ARGUMENTS,
+        required: &["StateMachineArn"],
+        inside: Some(start_execution::perform),
+    },
 ];
 
-fn offered(task: &RunTask) -> Option<&'static Offer> {
+fn offer_of(task: &RunTask) -> Option<&'static Offer> {
     OFFERED.iter().find(|offer| offer.resource == &*task.resource)
+}
+
+/// What a Resource stands for, as it is written in a definition.
+#[must_use]
+pub fn offered(resource: &str) -> Option<&'static Offer> {
+    OFFERED.iter().find(|offer| {
+        let suffix = resource.strip_prefix(offer.resource);
+        suffix.is_some_and(|suffix| offer.patterns.contains(&suffix))
+    })
+}
+
+/// Every Resource that is offered, besides functions and activities.
+#[must_use]
+pub fn tasks_may_call() -> Vec<String> {
+    OFFERED
+        .iter()
+        .flat_map(|offer| {
+            offer.patterns.iter().map(|pattern| format!("{}{pattern}", offer.resource))
+        })
+        .collect()
 }
 
 /// Why a Resource, as it stands in a definition, is not offered; none when it is.
 #[must_use]
 pub fn not_offered(resource: &str) -> Option<String> {
-    let whole = |offer: &Offer, pattern: &&str| format!("{}{pattern}", offer.resource) == resource;
-    if OFFERED.iter().any(|offer| offer.patterns.iter().any(|pattern| whole(offer, pattern)))
+    if offered(resource).is_some()
         || resource.split(':').nth(5) == Some("activity")
         || lambda::is_function(resource)
     {
         return None;
     }
-    let known: Vec<String> = OFFERED
-        .iter()
-        .flat_map(|offer| {
-            offer.patterns.iter().map(|pattern| format!("{}{pattern}", offer.resource))
-        })
-        .collect();
-    Some(format!("The resource {resource} is not offered; there are: {}", known.join(", ")))
+    let known = tasks_may_call().join(", ");
+    Some(format!("The resource {resource} is not offered; there are: {known}"))
 }
 
 /// The failure of a task whose resource is not offered.
@@ -106,7 +153,7 @@ pub(super) fn refusal(task: &RunTask) -> Option<Failure> {
         Integration::Sync2 => ".sync:2",
         Integration::WaitForTaskToken => ".waitForTaskToken",
     };
-    if offered(task).is_some_and(|offer| offer.patterns.contains(&suffix)) {
+    if offer_of(task).is_some_and(|offer| offer.patterns.contains(&suffix)) {
         return None;
     }
     let cause = not_offered(&format!("{}{suffix}", task.resource))?;
@@ -120,17 +167,13 @@ pub(super) fn activity_of(task: &RunTask) -> Option<&str> {
 
 /// Whether the task leaves the process, so that a crash leaves open what became of it.
 pub(super) fn is_call(task: &RunTask) -> bool {
-    activity_of(task).is_none() && offered(task).is_none_or(|offer| offer.inside.is_none())
+    activity_of(task).is_none() && offer_of(task).is_none_or(|offer| offer.inside.is_none())
 }
 
 /// The same of a Resource as it stands in a definition.
 #[must_use]
 pub fn leaves_the_process(resource: &str) -> bool {
-    let calls = |offer: &Offer| {
-        let suffix = resource.strip_prefix(offer.resource);
-        offer.inside.is_none() && suffix.is_some_and(|suffix| offer.patterns.contains(&suffix))
-    };
-    lambda::is_function(resource) || OFFERED.iter().any(calls)
+    lambda::is_function(resource) || offered(resource).is_some_and(|offer| offer.inside.is_none())
 }
 
 /// Whether the task brings about events or executions.
@@ -146,7 +189,7 @@ pub(super) fn perform(
     batch: &mut Batch,
     effects: &mut Effects,
 ) -> Option<Result<Done, Failure>> {
-    let service = offered(task)?.inside?;
+    let service = offer_of(task)?.inside?;
     if start_execution::must_look(task) {
         return None;
     }

@@ -17,7 +17,9 @@ use crate::engine::Engine;
 
 pub(super) const RESOURCE: &str = "arn:aws:states:::lambda:invoke";
 
-const ARGUMENTS: [&str; 2] = ["FunctionName", "Payload"];
+pub(super) const ARGUMENTS: &[&str] = &["FunctionName", "Payload", "Qualifier", "InvocationType"];
+
+const LATEST: &str = "$LATEST";
 
 /// What Lambda's answer has when the function failed, whatever the status.
 const FUNCTION_ERROR: &str = "x-amz-function-error";
@@ -25,13 +27,15 @@ const FUNCTION_ERROR: &str = "x-amz-function-error";
 const UNKNOWN: &str = "Lambda.Unknown";
 
 /// Whether a Resource is a function's ARN.
-pub(super) fn is_function(resource: &str) -> bool {
+#[must_use]
+pub fn is_function(resource: &str) -> bool {
     let mut parts = resource.split(':').skip(2);
     parts.next() == Some("lambda") && parts.nth(2) == Some("function")
 }
 
 /// The name in a function's ARN, in a part of one, or with a version.
-fn function_name(text: &str) -> &str {
+#[must_use]
+pub fn function_name(text: &str) -> &str {
     let rest = text.split_once(":function:").map_or(text, |(_, rest)| rest);
     rest.split(':').next().unwrap_or(rest)
 }
@@ -51,10 +55,31 @@ pub(super) async fn invoke(
     let Some(function) = arguments.get("FunctionName").and_then(Value::as_str) else {
         return Err(invalid("`FunctionName` is required: a function's name or ARN".to_owned()));
     };
+    check_fixed(arguments, function)?;
     let payload = arguments.get("Payload").cloned().unwrap_or_else(|| json!({}));
     let payload = call(engine, row, task, function, &payload).await?;
-    let result = json!({ "ExecutedVersion": "$LATEST", "Payload": payload, "StatusCode": 200 });
+    let result = json!({ "ExecutedVersion": LATEST, "Payload": payload, "StatusCode": 200 });
     Ok(Arc::new(sdk::result(engine, row, task, result)))
+}
+
+/// Arguments that have one value here: a function has one version, and a task waits for its answer.
+fn check_fixed(arguments: &Map<String, Value>, function: &str) -> Result<(), Failure> {
+    match arguments.get("Qualifier") {
+        None | Some(Value::Null) => {}
+        Some(latest) if latest == LATEST => {}
+        Some(other) => {
+            let other = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
+            let cause = format!("Function not found: {function}:{other} (there is {LATEST})");
+            return Err(Failure::new("Lambda.ResourceNotFoundException", cause));
+        }
+    }
+    match arguments.get("InvocationType") {
+        None | Some(Value::Null) => Ok(()),
+        Some(kind) if kind == "RequestResponse" => Ok(()),
+        Some(kind) => Err(invalid(format!(
+            "`InvocationType` is RequestResponse here, not {kind}; to call without waiting for the answer, publish an event to a subscription or start a workflow"
+        ))),
+    }
 }
 
 /// A function by its ARN: arguments and result are the payloads themselves.

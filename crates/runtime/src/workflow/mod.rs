@@ -52,13 +52,15 @@ use driver::{Driver, Fate};
 pub(crate) use activities::Activities;
 pub use activities::{ACTIVITY_POLL, ActivityError, ActivityTask, ActivityView};
 pub use driver::IN_FLIGHT_AT_CRASH;
-pub use inside::{OFFERED, Offer, leaves_the_process, not_offered};
+pub use inside::{OFFERED, Offer, leaves_the_process, not_offered, offered, tasks_may_call};
 pub use items::ITEM_PAGES;
 pub(crate) use journal::decode as decode_journal;
+pub use lambda::{function_name, is_function};
 pub use redrive::{RedriveError, RedriveOptions, Redriven, RerunSelection};
 pub(crate) use redrive::{obstacle, redrive_spent};
 pub use restore::{Restored, restore};
 pub use start::{StartError, StartOptions};
+pub use tasks::connection_name;
 pub use tokens::TaskError;
 pub(crate) use window::window;
 

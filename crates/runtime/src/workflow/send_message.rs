@@ -16,7 +16,8 @@ use crate::queues::{NewMessage, QueueError};
 
 pub(super) const RESOURCE: &str = "arn:aws:states:::sqs:sendMessage";
 
-const ARGUMENTS: [&str; 4] = ["QueueUrl", "MessageBody", "DelaySeconds", "MessageAttributes"];
+pub(super) const ARGUMENTS: &[&str] =
+    &["QueueUrl", "MessageBody", "DelaySeconds", "MessageAttributes"];
 
 /// Sends into the batch and gives the call's result.
 pub(super) fn perform(

@@ -19,6 +19,9 @@ use crate::publish::Effects;
 
 pub(super) const RESOURCE: &str = "arn:aws:states:::states:startExecution";
 
+/// TraceHeader is for AWS's own tracing.
+pub(super) const ARGUMENTS: &[&str] = &["StateMachineArn", "Name", "Input", "TraceHeader"];
+
 /// Whether the name must be looked up first.
 pub(super) fn must_look(task: &RunTask) -> bool {
     &*task.resource == RESOURCE && task.arguments.get("Name").is_some_and(|name| !name.is_null())

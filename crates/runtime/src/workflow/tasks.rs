@@ -18,6 +18,17 @@ use crate::engine::Engine;
 
 pub(super) const HTTP_INVOKE: &str = "arn:aws:states:::http:invoke";
 
+pub(super) const ARGUMENTS: &[&str] = &[
+    "ApiEndpoint",
+    "Method",
+    "Authentication",
+    "InvocationConfig",
+    "Headers",
+    "QueryParameters",
+    "RequestBody",
+    "Transform",
+];
+
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What names a state visit to the outside, the same after a crash: a child is named by its map
@@ -127,7 +138,8 @@ pub(super) fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
 }
 
 /// A connection's ARN ends in `connection/NAME/UUID` on AWS; here its name is enough.
-fn connection_name(arn_or_name: &str) -> &str {
+#[must_use]
+pub fn connection_name(arn_or_name: &str) -> &str {
     arn_or_name.split_once(":connection/").map_or_else(
         || arn::name_of(arn_or_name),
         |(_, rest)| rest.split('/').next().unwrap_or(rest),

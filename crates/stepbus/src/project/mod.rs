@@ -18,6 +18,7 @@ mod schema;
 mod shape;
 mod subscriptions;
 mod systems;
+mod tasks;
 mod vars;
 mod walk;
 mod workflows;
@@ -123,6 +124,7 @@ fn read(path: &Path, vars: &Vars) -> (Option<Project>, Vec<Problem>, Vec<Problem
         limits: limits(&value),
         files,
         problems,
+        used_queues: Vec::new(),
     };
     let (project, problems) = reader.read();
     let (errors, warnings) = problems.finish(&source);
@@ -157,6 +159,8 @@ struct Reader<'a> {
     limits: Limits,
     files: Files,
     problems: Problems,
+    /// Queues there are where no section declares them.
+    used_queues: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -164,6 +168,7 @@ impl<'a> Reader<'a> {
         let subscriptions = self.subscriptions();
         let schedules = self.schedules();
         let queues = self.queues(&subscriptions, &schedules);
+        self.used_queues = queues.iter().map(|queue| queue.name.clone()).collect();
         let declared = Declared {
             buses: self.buses(),
             queues,

@@ -2,22 +2,19 @@
 
 use serde_json::Value;
 use stepbus_asl::{Diagnostic, Program, Severity, WorkflowType};
-use stepbus_document::{Document, join};
-use stepbus_items::ReaderConfig;
-use stepbus_model::arn;
-use stepbus_runtime::{ITEM_PAGES, WorkflowSpec};
+use stepbus_document::Document;
+use stepbus_runtime::WorkflowSpec;
 
 use super::problem::{self, Source};
-use super::shape::Section;
 use super::vars::{Fill, Unfilled, is_name};
 use super::{Reader, format};
 
 /// A definition and where it was found.
-struct Definition {
-    source: Source,
-    document: Document,
+pub(super) struct Definition {
+    pub(super) source: Source,
+    pub(super) document: Document,
     /// What goes before a pointer into the document: empty for a file of its own.
-    prefix: String,
+    pub(super) prefix: String,
     /// The text as it stands in its own file.
     text: Option<String>,
 }
@@ -137,88 +134,6 @@ impl Reader<'_> {
             self.problems.unfilled(&definition.source, position, &location, problem, open);
         }
         sound.then_some((document, changed))
-    }
-
-    /// Connections, buses and buckets that a definition names outright.
-    fn references(&mut self, value: &Value, at: &str, definition: &Definition) {
-        match value {
-            Value::Object(members) => {
-                if let Some(resource) = members.get("Resource").and_then(Value::as_str) {
-                    self.resource(resource, value, at, definition);
-                }
-                for (key, member) in members {
-                    self.references(member, &join(at, key), definition);
-                }
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.references(item, &join(at, index), definition);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn resource(&mut self, resource: &str, state: &Value, at: &str, definition: &Definition) {
-        self.reader_config(state, at, definition);
-        for arguments in ["Arguments", "Parameters"] {
-            let Some(value) = state.get(arguments) else { continue };
-            let at = join(at, arguments);
-            if resource.contains(":::s3:") {
-                let pointer = format!("{at}/Bucket");
-                self.literal(Section::Buckets, value.get("Bucket"), &pointer, definition);
-            } else if resource.contains(":http:invoke") || resource == ITEM_PAGES {
-                let pointer = "/Authentication/ConnectionArn";
-                let named = value.pointer(pointer);
-                self.literal(Section::Connections, named, &format!("{at}{pointer}"), definition);
-            } else if resource.contains(":events:putEvents") {
-                let entries = value.get("Entries").and_then(Value::as_array);
-                for (index, entry) in entries.into_iter().flatten().enumerate() {
-                    let pointer = format!("{at}/Entries/{index}/EventBusName");
-                    let named = entry.get("EventBusName");
-                    self.literal(Section::Buses, named, &pointer, definition);
-                }
-            }
-        }
-    }
-
-    /// Says what is wrong with an ItemReader before a run does, as far as nothing is computed.
-    fn reader_config(&mut self, reader: &Value, at: &str, definition: &Definition) {
-        let Some(config @ Value::Object(members)) = reader.get("ReaderConfig") else { return };
-        let computed = |(name, value): (&String, &Value)| {
-            name.ends_with("Path") || value.as_str().is_some_and(|text| text.starts_with("{%"))
-        };
-        let pointer = format!("{at}/ReaderConfig");
-        let location = format!("{}{pointer}", definition.prefix);
-        let noted = self.problems.any_within(&definition.source, &location);
-        if noted || members.iter().any(computed) {
-            return;
-        }
-        if let Err(fault) = ReaderConfig::parse(config, &self.limits) {
-            let position = definition.document.position(&pointer);
-            self.problems.error(&definition.source, position, &location, fault.to_string());
-        }
-    }
-
-    fn literal(
-        &mut self,
-        section: Section,
-        named: Option<&Value>,
-        pointer: &str,
-        definition: &Definition,
-    ) {
-        let Some(text) = named.and_then(Value::as_str) else { return };
-        let name = arn::name_of(text);
-        let members = self.section(section.name());
-        if text.starts_with("{%") || members.is_some_and(|members| members.contains_key(name)) {
-            return;
-        }
-        let known = members.into_iter().flat_map(|members| members.keys());
-        let hint = problem::suggest(name, known.map(String::as_str));
-        let position = definition.document.value_position(pointer);
-        let location = format!("{}{pointer}", definition.prefix);
-        let message = format!("no {} is named `{name}`", section.kind());
-        self.problems.error(&definition.source, position, &location, message).hint(hint);
     }
 }
 

@@ -50,8 +50,9 @@ impl Driver {
             self.held.push(task);
             return;
         }
-        if task.integration == Integration::WaitForTaskToken {
-            // Before the call: whoever is called may answer by the token at once.
+        if task.integration != Integration::RequestResponse {
+            // Before the call: whoever is called may answer by the token at once. AWS takes an
+            // answer by the token of a .sync task too.
             self.hand_out(&task, None, step);
         }
         let (batch, effects) = (&mut step.batch, &mut step.effects);

@@ -41,7 +41,8 @@ async fn world() -> (World, Target) {
         connection: None,
         timeout_ms: None,
     });
-    let asks = "{ FunctionName: price, Payload: '{% $states.input %}' }";
+    let asks = "{ FunctionName: price, Payload: '{% $states.input %}', Qualifier: $LATEST, \
+                InvocationType: RequestResponse }";
     world.workflow("invoke", &invoke(asks), &target);
     world.workflow("named", NAMED, &target);
     (world, target)
@@ -92,6 +93,7 @@ async fn a_retry_has_the_key_of_the_first_attempt() {
 async fn what_fails_has_the_name_of_lambda() {
     let (mut world, target) = world().await;
     world.workflow("nobody", &invoke("{ FunctionName: nobody }"), &target);
+    world.workflow("other", &invoke("{ FunctionName: price, Qualifier: live }"), &target);
     world.workflow("wrong", &invoke("{ FunctionName: price, InvocationType: Event }"), &target);
     world.declared.functions.push(FunctionSpec {
         name: "gone".into(),
@@ -131,6 +133,7 @@ async fn what_fails_has_the_name_of_lambda() {
     }
     for (workflow, error, part) in [
         ("nobody", "Lambda.ResourceNotFoundException", "nobody"),
+        ("other", "Lambda.ResourceNotFoundException", "price:live"),
         ("wrong", "Lambda.InvalidParameterValueException", "InvocationType"),
         ("gone", "Lambda.ServiceException", "127.0.0.1:1"),
     ] {

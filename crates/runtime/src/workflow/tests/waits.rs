@@ -335,6 +335,43 @@ async fn a_child_nobody_waits_for_is_stopped() {
     }
 }
 
+const HANDS_ON: &str = r#"
+QueryLanguage: JSONata
+StartAt: Child
+States:
+  Child:
+    Type: Task
+    Resource: arn:aws:states:::states:startExecution.sync:2
+    Arguments: { StateMachineArn: ask, Input: { token: "{% $states.context.Task.Token %}" } }
+    HeartbeatSeconds: 60
+    End: true
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_waits_for_a_child_is_answered_by_its_token_too() {
+    let (mut world, target) = world().await;
+    world.clock.stand_still();
+    world.workflow("parent", HANDS_ON, &target);
+    let running = world.open().await;
+    let id = running.start("parent", json!({})).await;
+    let (_, asked) = running.question().await;
+    let token = asked["token"].as_str().unwrap().to_owned();
+    // A sign of life puts the timeout off.
+    world.clock.advance(Duration::from_secs(40));
+    running.engine.send_task_heartbeat(&token).await.unwrap();
+    running.out_of_memory().await;
+    running.stop().await;
+    let running = world.open().await;
+    world.clock.advance(Duration::from_secs(40));
+    running.engine.send_task_success(&token, "5").await.unwrap();
+    assert_eq!(running.output(id).await, json!(5));
+    let child = running.child_of(id).await;
+    assert_eq!(running.ended(child).await.status, ExecutionStatus::Aborted);
+    let again = running.engine.send_task_success(&token, "6").await;
+    assert!(matches!(again, Err(TaskError::TaskTimedOut)), "{again:?}");
+    running.expect_sound().await;
+}
+
 const NAMED: &str = r#"
 QueryLanguage: JSONata
 StartAt: Start

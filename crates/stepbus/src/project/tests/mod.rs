@@ -1,5 +1,6 @@
 //! Wrong files and what is said about them, one table a room of the file.
 
+mod documented;
 mod endpoints;
 mod general;
 mod inputs;

@@ -313,3 +313,179 @@ fn states_in_flight_at_crash() {
     let spec = folder.good().declared.workflows.remove(0).in_flight_at_crash;
     assert_eq!((spec.of("Charge card"), spec.of("Other")), (AtCrash::Resend, AtCrash::Fail));
 }
+
+/// A definition of one Task whose resource and arguments are given.
+fn calling(resource: &str, arguments: &str) -> String {
+    format!(
+        "QueryLanguage: JSONata\nStartAt: A\nStates:\n  A:\n    Type: Task\n    Resource: {resource}\n    Arguments: {arguments}\n    End: true\n"
+    )
+}
+
+#[test]
+fn resources_that_are_not_offered() {
+    check_definition(
+        &calling("arn:aws:states:::dynamodb:getItem", "{}"),
+        expect![[r#"
+        w.yaml:6:15: error: the resource arn:aws:states:::dynamodb:getItem is not offered here
+          6 |     Resource: arn:aws:states:::dynamodb:getItem
+            |               ^
+          hint: known: http:invoke, lambda:invoke, lambda:invoke.waitForTaskToken, events:putEvents, events:putEvents.waitForTaskToken, sqs:sendMessage, sqs:sendMessage.waitForTaskToken, states:startExecution, states:startExecution.sync, states:startExecution.sync:2, states:startExecution.waitForTaskToken
+    "#]],
+    );
+    check_definition(
+        &calling("arn:aws:states:::events:putEvent", "{}"),
+        expect![[r#"
+        w.yaml:6:15: error: the resource arn:aws:states:::events:putEvent is not offered here
+          6 |     Resource: arn:aws:states:::events:putEvent
+            |               ^
+          hint: did you mean `events:putEvents`?
+    "#]],
+    );
+    check_definition(
+        &calling("arn:aws:states:::http:invoke.waitForTaskToken", "{}"),
+        expect![[r#"
+        w.yaml:6:15: error: the resource arn:aws:states:::http:invoke.waitForTaskToken is not offered here
+          6 |     Resource: arn:aws:states:::http:invoke.waitForTaskToken
+            |               ^
+          hint: did you mean `lambda:invoke.waitForTaskToken`?
+    "#]],
+    );
+    check_definition(
+        &calling("arn:aws:states:::aws-sdk:s3:getObject", "{}"),
+        expect![[r#"
+        w.yaml:6:15: error: the resource arn:aws:states:::aws-sdk:s3:getObject is not offered here
+          6 |     Resource: arn:aws:states:::aws-sdk:s3:getObject
+            |               ^
+          hint: known: http:invoke, lambda:invoke, lambda:invoke.waitForTaskToken, events:putEvents, events:putEvents.waitForTaskToken, sqs:sendMessage, sqs:sendMessage.waitForTaskToken, states:startExecution, states:startExecution.sync, states:startExecution.sync:2, states:startExecution.waitForTaskToken
+    "#]],
+    );
+    check_definition(
+        &calling("arn:aws:lambda:us-east-1:1:function:price", "{}"),
+        expect![[r#"
+        w.yaml:6:15: error: no function is named `price`
+          6 |     Resource: arn:aws:lambda:us-east-1:1:function:price
+            |               ^
+          hint: there is none
+    "#]],
+    );
+    check_definition(&calling("arn:aws:states:us-east-1:1:activity:weld", "{}"), expect![""]);
+}
+
+#[test]
+fn names_in_arguments() {
+    let check = |resource: &str, arguments: &str, expected: Expect| {
+        check_definition(&calling(&format!("arn:aws:states:::{resource}"), arguments), expected);
+    };
+    check(
+        "sqs:sendMessage",
+        "{ QueueUrl: 'https://sqs/1/mail', MessageBody: x }",
+        expect![[r#"
+        w.yaml:7:28: error: no queue is named `mail`
+          7 |     Arguments: { QueueUrl: 'https://sqs/1/mail', MessageBody: x }
+            |                            ^
+          hint: there is none
+    "#]],
+    );
+    check(
+        "states:startExecution",
+        "{ StateMachineArn: 'arn:aws:states:x:1:stateMachine:synk' }",
+        expect![[r#"
+            w.yaml:7:35: error: no workflow is named `synk`
+              7 |     Arguments: { StateMachineArn: 'arn:aws:states:x:1:stateMachine:synk' }
+                |                                   ^
+              hint: did you mean `sync`?
+        "#]],
+    );
+    check(
+        "lambda:invoke",
+        "{ FunctionName: price }",
+        expect![[r#"
+        w.yaml:7:32: error: no function is named `price`
+          7 |     Arguments: { FunctionName: price }
+            |                                ^
+          hint: there is none
+    "#]],
+    );
+    check(
+        "events:putEvents",
+        "{ Entries: [{ Source: a, DetailType: b, Detail: {} }] }",
+        expect![[r#"
+            w.yaml:7:28: error: the entry names no bus, and no bus is named `default`
+              7 |     Arguments: { Entries: [{ Source: a, DetailType: b, Detail: {} }] }
+                |                            ^
+              hint: add `EventBusName`
+        "#]],
+    );
+    check(
+        "http:invoke",
+        "{ ApiEndpoint: x, Method: GET, Authentication: { ConnectionArn: 'arn:aws:events:x:1:connection/crn/9d2f' } }",
+        expect![[r#"
+            w.yaml:7:80: error: no connection is named `crn`
+              7 | … Arguments: { ApiEndpoint: x, Method: GET, Authentication: { ConnectionArn: 'arn:aws:events:x:1:connection/crn/9d2f' } }
+                |                                                                              ^
+              hint: did you mean `crm`?
+        "#]],
+    );
+    // What is computed is known when the state runs.
+    check(
+        "sqs:sendMessage",
+        "{ QueueUrl: '{% $queue %}', MessageBody: x }",
+        expect![[r#"
+        w.yaml:7:18: warning: UNASSIGNED_VARIABLE: Variable 'queue' is not assigned in this scope
+          7 |     Arguments: { QueueUrl: '{% $queue %}', MessageBody: x }
+            |                  ^
+          hint: assign it before, as `Assign: { queue: … }`
+    "#]],
+    );
+    check("states:startExecution", "'{% $states.input %}'", expect![""]);
+}
+
+#[test]
+fn arguments_that_a_service_does_not_take() {
+    let check = |resource: &str, arguments: &str, expected: Expect| {
+        check_definition(&calling(&format!("arn:aws:states:::{resource}"), arguments), expected);
+    };
+    check(
+        "http:invoke",
+        "{ ApiEndpoint: x }",
+        expect![[r#"
+        w.yaml:7:16: error: http:invoke needs `Method`
+          7 |     Arguments: { ApiEndpoint: x }
+            |                ^
+    "#]],
+    );
+    check(
+        "http:invoke",
+        "{ ApiEndpoint: x, Methode: GET }",
+        expect![[r#"
+        w.yaml:7:34: error: http:invoke takes no `Methode`
+          7 |     Arguments: { ApiEndpoint: x, Methode: GET }
+            |                                  ^
+          hint: did you mean `Method`?
+    "#]],
+    );
+    check(
+        "states:startExecution",
+        "{ StateMachineArn: sync, Input: {}, Wait: true }",
+        expect![[r#"
+        w.yaml:7:52: error: states:startExecution takes no `Wait`
+          7 |     Arguments: { StateMachineArn: sync, Input: {}, Wait: true }
+            |                                                    ^
+          hint: known: StateMachineArn, Name, Input, TraceHeader
+    "#]],
+    );
+    let functions = "functions: { price: { url: 'http://127.0.0.1:9/price' } }";
+    let project = format!("name: a\n{functions}\n{REST}").replace("sync: {", "w: w.yaml, sync: {");
+    let arguments = "{ FunctionName: 'arn:aws:lambda:x:1:function:price:live', Qualifier: live, InvocationType: Event }";
+    let definition = calling("arn:aws:states:::lambda:invoke", arguments);
+    expect![[r#"
+        w.yaml:7:85: error: lambda:invoke does not offer the Qualifier `live`
+          7 |     Arguments: { FunctionName: 'arn:aws:lambda:x:1:function:price:live', Qualifier: live, InvocationType: Event }
+            |                                                                                     ^
+          hint: there is one version of a function: leave it out
+        w.yaml:7:107: error: lambda:invoke does not offer the InvocationType `Event`
+          7 |     Arguments: { FunctionName: 'arn:aws:lambda:x:1:function:price:live', Qualifier: live, InvocationType: Event }
+            |                                                                                                           ^
+          hint: to call without waiting for the answer, publish an event to a subscription or start a workflow
+    "#]].assert_eq(&Folder::new(&project).file("w.yaml", &definition).rendered());
+}

@@ -34,9 +34,17 @@ struct State {
     uploads: BTreeMap<String, Upload>,
     requests: Vec<String>,
     writes: u64,
-    /// Answers to come that are 503.
-    failing: usize,
+    failing: Failing,
     page: usize,
+}
+
+/// Of the answers to come to requests that have `what` in them, `skip` are as they should be, and
+/// `times` are 503 then.
+#[derive(Debug, Default)]
+struct Failing {
+    what: String,
+    skip: usize,
+    times: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -106,7 +114,19 @@ impl ObjectService {
 
     /// The next so many answers are 503.
     pub fn fail(&self, times: usize) {
-        self.state().failing = times;
+        self.fail_at("", 0, times);
+    }
+
+    /// Of the requests that have `what` in method, path, query or range, as
+    /// [`ObjectService::requests`] tells them, `skip` are answered, and `times` are answered 503 then.
+    pub fn fail_at(&self, what: &str, skip: usize, times: usize) {
+        self.state().failing = Failing { what: what.to_owned(), skip, times };
+    }
+
+    /// How many answers are still to be 503.
+    #[must_use]
+    pub fn failures_left(&self) -> usize {
+        self.state().failing.times
     }
 
     /// Keys of one page of a listing at most.
@@ -116,6 +136,21 @@ impl ObjectService {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failing {
+    fn concerns(&mut self, request: &str) -> bool {
+        if self.times == 0 || !request.contains(&self.what) {
+            return false;
+        }
+        let now = self.skip == 0;
+        if now {
+            self.times -= 1;
+        } else {
+            self.skip -= 1;
+        }
+        now
     }
 }
 
@@ -130,11 +165,10 @@ impl Service for Server {
     fn answer(&self, request: &Request) -> Reply {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let range = request.header(RANGE.as_str()).unwrap_or_default();
-        state
-            .requests
-            .push(format!("{} {} {range}", request.method, request.uri).trim_end().into());
-        if state.failing > 0 {
-            state.failing -= 1;
+        let told = format!("{} {} {range}", request.method, request.uri).trim_end().to_owned();
+        let fails = state.failing.concerns(&told);
+        state.requests.push(told);
+        if fails {
             return error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
         }
         let signed = format!("AWS4-HMAC-SHA256 Credential={}/", self.access_key);

@@ -231,10 +231,7 @@ fn moments() {
           3 |     start: yesterday
             |            ^
           hint: for example 2026-12-01T10:00:00Z
-        stepbus.yaml:4:10: error: this is no moment
-          4 |     end: 2026-12-01
-            |          ^
-          hint: for example 2026-12-01T10:00:00Z
+          also at stepbus.yaml:4:10
     "#]],
     );
     check(

@@ -16,6 +16,7 @@ use stepbus_store::{
 };
 use uuid::Uuid;
 
+use super::care::Watch;
 use super::driver::{self, Driver, Fate, end};
 use super::items::source_name;
 use super::map_run::{self, Parent};
@@ -246,8 +247,12 @@ pub(super) async fn run(
     family: &Family,
     begun: Begun,
     presence: Arc<Presence>,
+    watch: Watch,
 ) -> Result<ExecutionStatus, StoreError> {
     let mut driver = Driver::child(engine, begun, family.processor.clone(), presence);
+    if let Watch::MayNotCall(crashes) = watch {
+        driver.may_not_call(crashes);
+    }
     ended(driver.run().await?)
 }
 
@@ -280,7 +285,7 @@ pub(super) async fn redrive(
     if anew || row.definition != family.definition {
         let begun = family.begin(&engine, unit, Some(row), found.map(Box::new));
         let begun = begun.map_err(Trouble::Failed)?;
-        return Ok(run(engine, family, begun, presence).await?);
+        return Ok(run(engine, family, begun, presence, Watch::No).await?);
     }
     let input = found.map_or(Input::Redriven, |found| Input::RedrivenFrom(Box::new(found.entry)));
     let row = redrive::reopen(&engine, row, engine.clock.now(), Batch::new(), input).await?;

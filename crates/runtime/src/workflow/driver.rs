@@ -102,7 +102,9 @@ pub(super) struct Driver {
     /// Of a map's child that has a mailbox: keeps it known.
     line: Option<Line>,
     /// Calls that were in flight at the latest crash and have no result yet.
-    recovered: HashSet<TaskId>,
+    recovered: HashSet<Awaited>,
+    /// Its calls fail: it is what killed the process so many times.
+    may_not_call: Option<u32>,
     /// Tasks whose results come by themselves.
     waits: HashMap<TaskId, Wait>,
     /// Tasks that wait until extraction goes on.
@@ -237,6 +239,7 @@ impl Driver {
             mailbox,
             line: None,
             recovered: HashSet::new(),
+            may_not_call: None,
             waits: HashMap::new(),
             held,
             awaited_by_parent: false,
@@ -367,10 +370,13 @@ impl Driver {
             }
             if let Input::TaskSucceeded { task, .. } | Input::TaskFailed { task, .. } = &input {
                 self.awaited.remove(&Awaited::Task(*task));
-                self.recovered.remove(task);
+                self.recovered.remove(&Awaited::Task(*task));
                 self.close_task(*task, step);
             }
-            step.map_run_ended |= matches!(input, Input::MapRunEnded { .. });
+            if let Input::MapRunEnded { visit, .. } = &input {
+                step.map_run_ended = true;
+                self.recovered.remove(&Awaited::MapRun(*visit));
+            }
             let at = later(self.engine.clock.now(), self.execution.latest());
             self.quiet_since = at;
             self.pending.push(at, input.clone());
@@ -387,7 +393,7 @@ impl Driver {
                 Command::CancelTask { task } => {
                     self.held.forget(task);
                     self.call_off(Awaited::Task(task));
-                    self.recovered.remove(&task);
+                    self.recovered.remove(&Awaited::Task(task));
                     self.close_task(task, step);
                 }
                 Command::SetTimer { timer, at } => {
@@ -407,6 +413,7 @@ impl Driver {
                 }
                 Command::StopMapRun { visit } => {
                     self.call_off(Awaited::MapRun(visit));
+                    self.recovered.remove(&Awaited::MapRun(visit));
                     step.abandoned.extend(self.map_runs.remove(&visit));
                 }
                 Command::End(outcome) => self.ended = Some(outcome),
@@ -550,6 +557,9 @@ impl Driver {
 
     fn start_task(&mut self, task: RunTask) {
         let id = task.task;
+        if let Some(failure) = self.refuses(&task) {
+            return self.fail_recovered(id, failure);
+        }
         let call = tasks::perform(self.engine.clone(), &self.row, task);
         self.start_call(Awaited::Task(id), call);
     }

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use stepbus_asl::{Failure, Input, MapRunOutcome, MapRunSpec, MapSource, Program};
+use stepbus_asl::{Failure, Input, MapRunOutcome, MapRunSpec, MapSource, Program, WorkflowType};
 use stepbus_model::{MapRunId, crash};
 use stepbus_store::{
     Batch, ExecutionRow, MapCounts, MapRunEnd, MapRunRow, MapRunStatus, MapSettings, StoreError,
 };
 use tokio::task::JoinSet;
 
+use super::care::Care;
 use super::child::{self, Family};
 use super::driver::Arrival;
 use super::pages::{self, Trouble};
 use super::results;
 use super::roll::{Presence, Roll};
-use super::window::MapRun;
+use super::window::{self, MapRun};
 use crate::engine::Engine;
 
 /// The execution a map run belongs to.
@@ -191,6 +192,16 @@ pub(super) fn aborted(engine: &Engine, id: MapRunId) -> MapRunEnd {
     }
 }
 
+/// With which children to be careful: what STANDARD ones had in flight they tell themselves.
+fn care(engine: &Engine, parent: &Parent, spec: &MapRunSpec) -> Option<Care> {
+    let crashes = parent.row.recoveries;
+    let limits = &engine.limits;
+    (crashes > 0 && spec.execution_type == WorkflowType::Express).then(|| {
+        let window = window::window(limits, spec.max_concurrency);
+        Care::after(crashes, limits.task_recoveries, window)
+    })
+}
+
 /// Runs the children; when the store fails, goes on from what it holds.
 async fn carry_out(
     engine: &Arc<Engine>,
@@ -200,8 +211,10 @@ async fn carry_out(
     mut fresh: bool,
     presence: &Arc<Presence>,
 ) -> Ended {
+    let mut care = care(engine, parent, spec).filter(|_| !fresh);
     loop {
-        let error = match MapRun::open(engine, id, parent, spec, fresh, presence).await {
+        let open = MapRun::open(engine, id, parent, spec, fresh, presence, care.take());
+        let error = match open.await {
             Ok(mut map_run) => match map_run.finish().await {
                 Ok(ended) => return ended,
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! Executions: started, driven, put out of memory while they wait, and taken up after a restart.
 
 mod activities;
+mod care;
 mod child;
 mod driver;
 mod form;

@@ -18,6 +18,7 @@ use stepbus_store::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use super::care::{Care, Watch};
 use super::child::{self, Family};
 use super::map_run::{Ended, Parent, give_up};
 use super::pages::{Loaded, Pump, Trouble, Unit, max_items};
@@ -100,6 +101,8 @@ pub(super) struct MapRun<'a> {
     /// The children at work, with all that works for them.
     roll: Roll,
     presence: &'a Arc<Presence>,
+    /// After a crash, until what may have been at work then has its end.
+    care: Option<Care>,
 }
 
 #[derive(Default)]
@@ -112,6 +115,7 @@ struct Over {
 struct Tally {
     status: ExecutionStatus,
     items: u32,
+    watched: bool,
 }
 
 impl<'a> MapRun<'a> {
@@ -122,6 +126,7 @@ impl<'a> MapRun<'a> {
         spec: &'a Arc<MapRunSpec>,
         fresh: bool,
         presence: &'a Arc<Presence>,
+        care: Option<Care>,
     ) -> Result<MapRun<'a>, StoreError> {
         let row = engine.store.map_run(id).await?;
         let row = row.ok_or_else(|| StoreError::Gone(id.to_string()))?;
@@ -164,10 +169,14 @@ impl<'a> MapRun<'a> {
             commits: FuturesUnordered::new(),
             roll,
             presence,
+            care,
         })
     }
 
     fn window(&self) -> usize {
+        if self.care.as_ref().is_some_and(Care::one_by_one) {
+            return 1;
+        }
         let wanted = self.settings.borrow().max_concurrency;
         self.engine.pressure.room(window(&self.engine.limits, wanted))
     }
@@ -251,6 +260,26 @@ impl<'a> MapRun<'a> {
     fn count(&mut self, tally: &Tally) {
         self.flying = self.flying.saturating_sub(u64::from(tally.items));
         *self.counts.column(tally.status) += i64::from(tally.items);
+        if tally.watched {
+            self.watched_ended();
+        }
+    }
+
+    /// Nothing that may have been at work at a crash is left: crashes count anew.
+    fn watched_ended(&mut self) {
+        if !self.care.as_mut().is_some_and(Care::ended) {
+            return;
+        }
+        self.care = None;
+        let (engine, execution) = (self.engine.clone(), self.row.execution);
+        tokio::spawn(async move {
+            let mut batch = Batch::new();
+            batch.set_recoveries(execution, 0);
+            if let Err(error) = engine.store.commit(batch).await {
+                // It may have ended meanwhile.
+                tracing::debug!(%execution, %error, "the crashes before go on counting");
+            }
+        });
     }
 
     fn too_many_failed(&self) -> bool {
@@ -276,6 +305,8 @@ impl<'a> MapRun<'a> {
     }
 
     fn start(&mut self, unit: Unit) -> Result<(), Failure> {
+        let watch = self.care.as_mut().map_or(Watch::No, Care::start);
+        let watched = watch != Watch::No;
         let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
         if let Some(row) = self.waiting.running.remove(&unit.index) {
             let (engine, family) = (self.engine.clone(), self.family.clone());
@@ -283,7 +314,7 @@ impl<'a> MapRun<'a> {
             self.flying += u64::from(items);
             self.children.spawn(async move {
                 let status = child::resume(engine, &family, row, presence).await?;
-                Ok(Tally { status, items })
+                Ok(Tally { status, items, watched })
             });
             return Ok(());
         }
@@ -296,7 +327,7 @@ impl<'a> MapRun<'a> {
             self.children.spawn(async move {
                 let state = state.as_deref();
                 let status = child::redrive(engine, &family, old, state, presence).await?;
-                Ok(Tally { status, items })
+                Ok(Tally { status, items, watched })
             });
             return Ok(());
         }
@@ -305,14 +336,17 @@ impl<'a> MapRun<'a> {
             let status = begun.record(&mut self.over.batch);
             self.over.children += 1;
             *self.counts.column(status) += i64::from(items);
+            if watched {
+                self.watched_ended();
+            }
             return Ok(());
         }
         let (engine, family) = (self.engine.clone(), self.family.clone());
         let presence = self.roll.sign(Some(self.presence.clone()));
         self.flying += u64::from(items);
         self.children.spawn(async move {
-            let status = child::run(engine, &family, begun, presence).await?;
-            Ok(Tally { status, items })
+            let status = child::run(engine, &family, begun, presence, watch).await?;
+            Ok(Tally { status, items, watched })
         });
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What was in flight when the process ended, or when an execution was taken up anew in the same
 //! process: counted, then sent again or failed, as the project file says.
 
-use stepbus_asl::{Command, Failure, Input, RunTask, TaskId};
+use stepbus_asl::{Command, Failure, Input, MapRunSpec, RunTask, TaskId, WorkflowType};
 use stepbus_store::{Batch, ExecutionKind, StoreError};
 
 use super::{Awaited, Driver, Step};
@@ -26,7 +26,10 @@ impl Driver {
         let began = self.row.redriven.unwrap_or(self.row.started);
         let at_crash = began < self.engine.started;
         let cut_off = self.engine.executions.cut_off.lock().remove(&self.row.id);
-        let in_flight = tasks.iter().any(inside::is_call);
+        let express = |spec: &MapRunSpec| spec.execution_type == WorkflowType::Express;
+        let map_runs = self.execution.open_map_runs().into_iter().filter(express);
+        let map_runs: Vec<Awaited> = map_runs.map(|spec| Awaited::MapRun(spec.visit)).collect();
+        let in_flight = tasks.iter().any(inside::is_call) || !map_runs.is_empty();
         if in_flight && at_crash {
             self.row.recoveries += 1;
             batch.set_recoveries(self.row.id, self.row.recoveries);
@@ -34,14 +37,18 @@ impl Driver {
         if !batch.is_empty() {
             self.engine.store.commit(batch).await?;
         }
-        let poisonous = self.row.recoveries > self.engine.limits.task_recoveries;
+        let crashes = self.row.recoveries;
+        if crashes > 0 {
+            self.recovered.extend(map_runs);
+        }
+        let poisonous = crashes > self.engine.limits.task_recoveries;
         for task in tasks {
             let call = inside::is_call(&task);
-            if call && self.row.recoveries > 0 {
-                self.recovered.insert(task.task);
+            if call && crashes > 0 {
+                self.recovered.insert(Awaited::Task(task.task));
             }
             if call && poisonous {
-                let failure = self.poisonous();
+                let failure = self.poisonous(crashes);
                 self.fail_recovered(task.task, failure);
             } else if call && (at_crash || cut_off) && self.may_not_resend(&task) {
                 self.fail_recovered(task.task, in_flight_failure());
@@ -67,15 +74,25 @@ impl Driver {
         workflow.is_some_and(|workflow| holds(&workflow.spec.in_flight_at_crash))
     }
 
-    fn poisonous(&self) -> Failure {
+    fn poisonous(&self, crashes: u32) -> Failure {
+        let limit = self.engine.limits.task_recoveries;
         let cause = format!(
-            "The process ended {} times while this task was in flight, the limit is {} (task_recoveries)",
-            self.row.recoveries, self.engine.limits.task_recoveries
+            "The process ended {crashes} times while this task was in flight, the limit is {limit} (task_recoveries)"
         );
         Failure::new("States.Runtime", cause)
     }
 
-    fn fail_recovered(&mut self, task: TaskId, failure: Failure) {
+    /// Has every call of a map's child fail, since it was at work at so many crashes in a row.
+    pub(in crate::workflow) fn may_not_call(&mut self, crashes: u32) {
+        self.may_not_call = Some(crashes);
+    }
+
+    pub(super) fn refuses(&self, task: &RunTask) -> Option<Failure> {
+        let crashes = self.may_not_call?;
+        inside::is_call(task).then(|| self.poisonous(crashes))
+    }
+
+    pub(super) fn fail_recovered(&mut self, task: TaskId, failure: Failure) {
         let input = Input::TaskFailed { task, failure };
         self.start_call(Awaited::Task(task), Box::pin(async { input.into() }));
     }

@@ -1,6 +1,7 @@
 //! What was in flight when the process ended: sent again or failed, and counted.
 
 use serde_json::json;
+use stepbus_store::ExecutionStatus;
 
 use super::world::{Target, World, until};
 use crate::{AtCrash, IN_FLIGHT_AT_CRASH, InFlightAtCrash, RedriveOptions};
@@ -121,5 +122,82 @@ async fn a_branch_that_goes_on_hides_no_poison() {
     let cause = running.failure(id, "States.Runtime").await;
     assert!(cause.contains("task_recoveries"), "{cause}");
     assert_eq!(target.arrived().len(), 3);
+    running.expect_sound().await;
+}
+
+const EACH: &str = r#"
+QueryLanguage: JSONata
+StartAt: Each
+States:
+  Each:
+    Type: Map
+    Items: [1, 2, 3, 4, 5]
+    ToleratedFailureCount: 1
+    ItemProcessor:
+      ProcessorConfig: { Mode: DISTRIBUTED, ExecutionType: EXPRESS }
+      StartAt: Get
+      States:
+        Get:
+          Type: Task
+          Resource: arn:aws:states:::http:invoke
+          Arguments:
+            ApiEndpoint: "{% $states.input = 3 ? 'OTHER/poison' : 'URL/get' %}"
+            Method: POST
+            RequestBody: {}
+          Output: "{% $states.context.Map.Item.Index %}"
+          End: true
+    End: true
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_ends_the_process_again_and_again_fails() {
+    let (target, poison) = (Target::start().await, Target::start().await);
+    let mut world = World::empty();
+    world.limits.task_recoveries = 2;
+    world.workflow("each", &EACH.replace("OTHER", &poison.url), &target);
+    poison.close_gate();
+    let mut running = world.open().await;
+    let id = running.start("each", json!({})).await;
+    until("it is at work", async || !poison.arrived().is_empty()).await;
+    let map_run = running.map_runs(id).await[0].id;
+    for crash in 1..=3 {
+        until("it is at work", async || poison.arrived().len() == crash).await;
+        until("the others are over", async || {
+            let ended = running.children(map_run).await;
+            ended.iter().filter(|child| child.status != ExecutionStatus::Running).count() == 4
+        })
+        .await;
+        assert_eq!(running.row(id).await.recoveries as usize, crash - 1);
+        running.stop().await;
+        running = world.open().await;
+    }
+    assert_eq!(running.output(id).await, json!([0, 1, 3, 4]));
+    assert_eq!(poison.arrived().len(), 3);
+    let children = running.children(map_run).await;
+    let failed: Vec<_> =
+        children.iter().filter(|child| child.status == ExecutionStatus::Failed).collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].error.as_deref(), Some("States.Runtime"));
+    assert!(failed[0].error_cause.as_deref().unwrap().contains("task_recoveries"));
+    running.expect_sound().await;
+}
+
+/// What goes on after a crash is counted no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_that_goes_on_counts_crashes_anew() {
+    let target = Target::start().await;
+    let mut world = World::empty();
+    world.workflow("each", &EACH.replace("OTHER", &target.url), &target);
+    target.close_gate();
+    let running = world.open().await;
+    let id = running.start("each", json!({})).await;
+    until("all are at work", async || target.arrived().len() == 5).await;
+    running.stop().await;
+    let running = world.open().await;
+    until("all are at work again", async || target.arrived().len() == 10).await;
+    assert_eq!(running.row(id).await.recoveries, 1);
+    target.open_gate();
+    assert_eq!(running.output(id).await, json!([0, 1, 2, 3, 4]));
+    assert_eq!(running.row(id).await.recoveries, 0);
     running.expect_sound().await;
 }

@@ -160,14 +160,21 @@ impl Engine {
         let mut batch = Batch::new();
         batch.unpause(resource);
         batch.audit(self.audit_line(who, "resume", resource, "{}".to_owned()));
+        // No tick is acted upon meanwhile; what passed is passed over on disk too.
+        let _turn = self.schedules.turn().await;
+        let passed_over = self.passed_over(resource);
+        if let Some(row) = &passed_over {
+            batch.put_schedule(row.clone());
+        }
         self.store.commit(batch).await?;
+        if let Some(row) = passed_over {
+            self.schedules.put(row);
+        }
         // First the backlog, so that no match slips past it.
         if self.may_be_overtaken(resource) && self.store.oldest_delivery(resource).await?.is_some()
         {
             self.holds.backlogs.write().insert(resource);
         }
-        // While it is still held up, so that none of the ticks that passed is acted upon.
-        self.pass_over_ticks(resource);
         self.holds.paused.write().remove(&resource);
         self.holds.note();
         self.deliveries.look_at_holds(self);

@@ -50,6 +50,26 @@ impl Schedule {
         format!("{} {} {:?} {:?}", spec.expression, spec.timezone, spec.start, spec.end)
     }
 
+    /// With the first tick after `now`, whatever came before it.
+    fn from(&self, now: Timestamp, row: &ScheduleRow) -> ScheduleRow {
+        let next = self.timing.next(now, row.anchor);
+        let due = next.map(|next| self.due(next));
+        ScheduleRow { next, due, attempts: 0, ..row.clone() }
+    }
+
+    /// The row as it stands once the schedule is enabled or not. One that is not has a next tick
+    /// and nothing due, by which it is known later that its times passed by as they should.
+    fn standing(&self, now: Timestamp, row: &ScheduleRow) -> Option<ScheduleRow> {
+        match (self.spec.enabled, row.due, row.next) {
+            (false, Some(_), _) => Some(ScheduleRow { due: None, attempts: 0, ..row.clone() }),
+            (true, None, Some(next)) if next <= now => Some(self.from(now, row)),
+            (true, None, Some(next)) => {
+                Some(ScheduleRow { due: Some(self.due(next)), ..row.clone() })
+            }
+            _ => None,
+        }
+    }
+
     /// When a tick is acted upon: within the flexible window, the same for the same tick.
     fn due(&self, tick: Timestamp) -> Timestamp {
         let window = self.spec.flexible_window_seconds.saturating_mul(1_000);
@@ -80,6 +100,15 @@ pub(crate) struct Schedules {
 }
 
 impl Schedules {
+    /// While this is held, nothing fires.
+    pub(crate) async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    pub(crate) fn put(&self, row: ScheduleRow) {
+        self.rows.lock().insert(row.schedule, row);
+    }
+
     /// Looks again at what is due.
     pub(crate) fn look(&self) {
         self.changed.notify_one();
@@ -99,7 +128,12 @@ impl Engine {
         let mut batch = Batch::new();
         for schedule in catalogue.schedules.values() {
             let times = schedule.times();
-            if rows.get(&schedule.id).is_some_and(|row| row.times == times) {
+            let known = rows.get(&schedule.id).filter(|row| row.times == times);
+            if let Some(known) = known {
+                if let Some(row) = schedule.standing(now, known) {
+                    batch.put_schedule(row.clone());
+                    rows.insert(schedule.id, row);
+                }
                 continue;
             }
             // A rate without a start fires at once; a time that is past by now never does.
@@ -117,6 +151,7 @@ impl Engine {
                 fired: 0,
                 missed: 0,
             };
+            let row = schedule.standing(now, &row).unwrap_or(row);
             batch.put_schedule(row.clone());
             rows.insert(schedule.id, row);
         }
@@ -138,16 +173,13 @@ impl Engine {
         });
     }
 
-    /// What a pause let pass does not count as missed.
-    pub(crate) fn pass_over_ticks(&self, id: ResourceId) {
+    /// How a schedule goes on after a pause, when ticks passed: those do not count as missed.
+    pub(crate) fn passed_over(&self, id: ResourceId) -> Option<ScheduleRow> {
         let now = self.clock.now();
-        if let Some(schedule) = self.catalogue().schedules.get(&id)
-            && let Some(row) = self.schedules.rows.lock().get_mut(&id)
-            && row.due.is_some_and(|due| due <= now)
-        {
-            row.next = schedule.timing.next(now, row.anchor);
-            row.due = row.next.map(|next| schedule.due(next));
-        }
+        let catalogue = self.catalogue();
+        let (schedule, rows) = (catalogue.schedules.get(&id)?, self.schedules.rows.lock());
+        let row = rows.get(&id).filter(|row| row.due.is_some_and(|due| due <= now))?;
+        Some(schedule.from(now, row))
     }
 }
 

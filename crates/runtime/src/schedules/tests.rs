@@ -166,10 +166,42 @@ async fn a_pause_lets_ticks_pass() {
     assert!(running.engine.run(run).await.unwrap().is_some(), "by hand it fires");
     running.engine.unpause(id, "tester").await.unwrap();
     no_more(&running, 2).await;
+    // A restart does not bring back what passed.
+    running.stop().await;
+    let running = world.open().await;
+    no_more(&running, 2).await;
+    assert_eq!(running.engine.schedules(true)[0].missed, 0);
     world.clock.advance(Duration::from_secs(3_600));
     running.ticked(3).await;
     assert_eq!(running.engine.next_times("nightly", 3).unwrap().len(), 3);
     assert!(running.engine.next_times("absent", 3).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_is_not_enabled_lets_its_times_pass() {
+    let mut world = world("rate(1 hour)");
+    let running = world.open().await;
+    running.ticked(1).await;
+    running.stop().await;
+    world.declared.schedules[0].enabled = false;
+    let running = world.open().await;
+    world.clock.advance(Duration::from_secs(5 * 3_600));
+    assert_eq!(running.engine.schedules(true)[0].state, "DISABLED");
+    running.stop().await;
+    world.declared.schedules[0].enabled = true;
+    let running = world.open().await;
+    no_more(&running, 1).await;
+    // By a change of the project file while the server runs as well.
+    world.declared.schedules[0].enabled = false;
+    running.engine.reload(&world.declared).await.unwrap();
+    world.clock.advance(Duration::from_secs(5 * 3_600));
+    world.declared.schedules[0].enabled = true;
+    running.engine.reload(&world.declared).await.unwrap();
+    no_more(&running, 1).await;
+    world.clock.advance(Duration::from_secs(3_600));
+    running.ticked(2).await;
+    let view = &running.engine.schedules(true)[0];
+    assert_eq!((view.fired, view.missed, view.state), (2, 0, "ENABLED"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -89,10 +89,12 @@ impl Builder<'_> {
         match value {
             Value::Bool(_) => {}
             Value::String(text) if is_expression(text) => {}
-            _ => {
+            other => {
+                let written = other.as_str().map(|text| text.trim_matches(['{', '}', '%', ' ']));
+                let written = written.unwrap_or("$states.input.count > 0");
                 self.problems
                     .schema(&at, "Condition must be a boolean or a JSONata expression")
-                    .hint("write it as `{% $states.input.count > 0 %}`");
+                    .hint(format!("write it as `{{% {written} %}}`"));
                 return None;
             }
         }

@@ -75,7 +75,9 @@ impl<'v> Fields<'v> {
         match self.get(name)? {
             Value::Array(items) => Some(items),
             other => {
-                problems.schema(&self.at(name), expected("Array", other));
+                problems
+                    .schema(&self.at(name), expected("Array", other))
+                    .hint("put it into a list, also when it is only one: `[ … ]`");
                 None
             }
         }
@@ -91,7 +93,7 @@ impl<'v> Fields<'v> {
     ) -> Option<u64> {
         let value = self.get(name)?;
         let Some(number) = whole(value) else {
-            problems.schema(&self.at(name), expected("Integer", value));
+            problems.schema(&self.at(name), expected("Integer", value)).hint = in_quotes(value);
             return None;
         };
         if number < i128::from(least) || number > i128::from(most) {
@@ -145,7 +147,7 @@ impl<'v> Fields<'v> {
             }
             let hint = match listed {
                 Some(_) => other_language(name, known, language),
-                None => self.meant(name, known, language),
+                None => self.meant(name, known, language).or_else(|| self.elsewhere(name)),
             };
             let at = At { pointer: self.at(name).pointer, location: self.at.location.clone() };
             let message = match (listed, language) {
@@ -160,6 +162,38 @@ impl<'v> Fields<'v> {
         }
     }
 
+    /// Where a field belongs that this state has not.
+    fn elsewhere(&self, name: &str) -> Option<String> {
+        const PLACES: &[(&str, &str)] = &[
+            ("Resource", "a Task state"),
+            ("TimeoutSeconds", "a Task state, or the whole state machine"),
+            ("HeartbeatSeconds", "a Task state"),
+            ("Retry", "a Task, Parallel or Map state"),
+            ("Catch", "a Task, Parallel or Map state"),
+            ("Seconds", "a Wait state"),
+            ("Timestamp", "a Wait state"),
+            ("Choices", "a Choice state"),
+            ("Default", "a Choice state"),
+            ("Branches", "a Parallel state"),
+            ("ItemProcessor", "a Map state"),
+            ("MaxConcurrency", "a Map state"),
+            ("Error", "a Fail state"),
+            ("Cause", "a Fail state"),
+        ];
+        match (self.get("Type")?.as_str()?, name) {
+            (kind @ ("Succeed" | "Fail"), "Next" | "End") => {
+                Some(format!("a {kind} state ends the workflow by itself"))
+            }
+            ("Choice", "Next" | "End") => {
+                Some("a Choice state goes where its rules and `Default` lead".to_owned())
+            }
+            (kind, name) => {
+                let (_, place) = PLACES.iter().find(|(field, _)| *field == name)?;
+                Some(format!("`{name}` belongs to {place}; this is a {kind} state"))
+            }
+        }
+    }
+
     fn meant(&self, name: &str, known: Known, language: Language) -> Option<String> {
         let usable = known
             .iter()
@@ -168,6 +202,15 @@ impl<'v> Fields<'v> {
         closest(name, usable)
             .map(|field| format!("unknown field `{name}`; did you mean `{field}`?"))
     }
+}
+
+/// What a number that is written as text should be.
+pub(crate) fn in_quotes(value: &Value) -> Option<String> {
+    let number = value.as_str()?.trim();
+    number
+        .parse::<f64>()
+        .is_ok()
+        .then(|| format!("a number stands without quotation marks: {number}"))
 }
 
 pub(crate) fn only_for(name: &str, set: &str, supports: &str) -> String {

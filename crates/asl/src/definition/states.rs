@@ -319,12 +319,15 @@ impl Builder<'_> {
             }
             (false, false) if self.alone => Target::End,
             (next, _) => {
-                let message = if next {
-                    "'Next' and 'End' can not both be given"
+                let (message, hint) = if next {
+                    ("'Next' and 'End' can not both be given", "leave one of them out")
                 } else {
-                    "One of these fields is required: [Next, End]"
+                    (
+                        "One of these fields is required: [Next, End]",
+                        "name the state that comes next, or, if none does, write `End: true`",
+                    )
                 };
-                self.problems.schema(&fields.at, message);
+                self.problems.schema(&fields.at, message).hint(hint);
                 flow.incomplete = true;
                 Target::End
             }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use stepbus_expr::{Path, Root};
 use stepbus_model::Timestamp;
 
-use super::fields::{Fields, expected, whole};
+use super::fields::{Fields, expected, in_quotes, whole};
 use super::model::{Language, ResultPath};
 use super::variables::Assigned;
 use super::{Builder, MAX_SECONDS};
@@ -110,7 +110,8 @@ impl Builder<'_> {
             return self.template(value, &fields.at(name), scope);
         }
         if whole(value).is_none() {
-            self.problems.schema(&fields.at(name), expected("Integer", value));
+            self.problems.schema(&fields.at(name), expected("Integer", value)).hint =
+                in_quotes(value);
             return None;
         }
         fields
@@ -134,7 +135,8 @@ impl Builder<'_> {
             return self.template(value, &fields.at(name), scope);
         }
         let Some(number) = value.as_f64() else {
-            self.problems.schema(&fields.at(name), expected("Number", value));
+            self.problems.schema(&fields.at(name), expected("Number", value)).hint =
+                in_quotes(value);
             return None;
         };
         if number < least || number > most {

@@ -38,7 +38,7 @@ States:
             14:58: SCHEMA_VALIDATION_FAILED: Variable name 'states' is reserved at /States/Fourth/Assign/states
             14:69: SCHEMA_VALIDATION_FAILED: Variable name 'a-b' is not valid at /States/Fourth/Assign/a-b (a variable's name is letters, digits and `_`, and starts with no digit)
             14:42: INVALID_JSONATA_EXPRESSION: Unexpected end of expression at /States/Fourth/Output
-            14:3: SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /States/Fourth
+            14:3: SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /States/Fourth (name the state that comes next, or, if none does, write `End: true`)
             2:1: MISSING_TRANSITION_TARGET: Missing 'StartAt' target: Frist at /StartAt (did you mean `First`?)"#]],
     );
 }

@@ -229,7 +229,7 @@ States:
             13:5: SCHEMA_VALIDATION_FAILED: Expected value of type String, but found Object at /States/A/InputPath
             11:5: SCHEMA_VALIDATION_FAILED: Expected value of type Object, but found Array at /States/A/ResultSelector
             12:5: SCHEMA_VALIDATION_FAILED: Expected value of type String, but found Number at /States/A/ResultPath
-            16:5: SCHEMA_VALIDATION_FAILED: Expected value of type Array, but found Object at /States/A/Retry
+            16:5: SCHEMA_VALIDATION_FAILED: Expected value of type Array, but found Object at /States/A/Retry (put it into a list, also when it is only one: `[ … ]`)
             17:32: SCHEMA_VALIDATION_FAILED: Expected value of type String, but found Number at /States/A/Catch[0]/Next
             17:15: SCHEMA_VALIDATION_FAILED: Value cannot be empty at /States/A/Catch[0]/ErrorEquals
             17:43: SCHEMA_VALIDATION_FAILED: Expected value of type Object, but found Number at /States/A/Catch[1]
@@ -275,8 +275,8 @@ States:
             13:9: SCHEMA_VALIDATION_FAILED: These fields are required: [ErrorEquals] at /States/A/Catch[1]
             14:29: SCHEMA_VALIDATION_FAILED: The QueryLanguage is set to 'JSONata', but field 'ResultPath' is only supported for the 'JSONPath' QueryLanguage at /States/A/Catch[2] (`ResultPath` belongs to JSONPath; in JSONata use `Output`)
             14:46: MISSING_TRANSITION_TARGET: Missing 'Next' target: Nowhere at /States/A/Catch[2]/Next
-            16:20: SCHEMA_VALIDATION_FAILED: Field 'Retry' is not supported at /States/C
-            16:31: SCHEMA_VALIDATION_FAILED: Field 'Catch' is not supported at /States/C"#]],
+            16:20: SCHEMA_VALIDATION_FAILED: Field 'Retry' is not supported at /States/C (`Retry` belongs to a Task, Parallel or Map state; this is a Pass state)
+            16:31: SCHEMA_VALIDATION_FAILED: Field 'Catch' is not supported at /States/C (`Catch` belongs to a Task, Parallel or Map state; this is a Pass state)"#]],
     );
 }
 
@@ -304,7 +304,7 @@ fn waits() {
         (
             "Type: Wait, Seconds: '5'",
             expect![
-                "4:20: SCHEMA_VALIDATION_FAILED: Expected value of type Integer, but found String at /States/S/Seconds"
+                "4:20: SCHEMA_VALIDATION_FAILED: Expected value of type Integer, but found String at /States/S/Seconds (a number stands without quotation marks: 5)"
             ],
         ),
         (
@@ -451,5 +451,41 @@ States:
         &expect![[r#"
             5:25: SCHEMA_VALIDATION_FAILED: The field 'a' is given twice, as 'a' and as 'a.$' at /States/A/Parameters (leave one of them out)
             5:44: SCHEMA_VALIDATION_FAILED: The field 'b' is given twice, as 'b' and as 'b.$' at /States/A/Parameters/in[0] (leave one of them out)"#]],
+    );
+}
+
+#[test]
+fn what_authors_often_write() {
+    check(
+        r#"QueryLanguage: JSONata
+StartAt: Get
+States:
+  Get:
+    Type: Task
+    Resource: arn:aws:states:::http:invoke
+    Retry: { ErrorEquals: States.ALL }
+    TimeoutSeconds: "30"
+    Next: Check
+  Check:
+    Type: Choice
+    Choices: [{ Condition: $states.input.a = 1, Next: Pause }]
+    Default: Over
+    End: true
+  Pause:
+    Type: Wait
+    Seconds: 5
+    TimeoutSeconds: 5
+    Retry: []
+  Over: { Type: Succeed, End: true }
+"#,
+        &expect![[r#"
+            8:5: SCHEMA_VALIDATION_FAILED: Expected value of type Integer, but found String at /States/Get/TimeoutSeconds (a number stands without quotation marks: 30)
+            7:5: SCHEMA_VALIDATION_FAILED: Expected value of type Array, but found Object at /States/Get/Retry (put it into a list, also when it is only one: `[ … ]`)
+            14:5: SCHEMA_VALIDATION_FAILED: Field 'End' is not supported at /States/Check (a Choice state goes where its rules and `Default` lead)
+            12:17: SCHEMA_VALIDATION_FAILED: Condition must be a boolean or a JSONata expression at /States/Check/Choices[0]/Condition (write it as `{% $states.input.a = 1 %}`)
+            18:5: SCHEMA_VALIDATION_FAILED: Field 'TimeoutSeconds' is not supported at /States/Pause (`TimeoutSeconds` belongs to a Task state, or the whole state machine; this is a Wait state)
+            19:5: SCHEMA_VALIDATION_FAILED: Field 'Retry' is not supported at /States/Pause (`Retry` belongs to a Task, Parallel or Map state; this is a Wait state)
+            15:3: SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End] at /States/Pause (name the state that comes next, or, if none does, write `End: true`)
+            20:26: SCHEMA_VALIDATION_FAILED: Field 'End' is not supported at /States/Over (a Succeed state ends the workflow by itself)"#]],
     );
 }

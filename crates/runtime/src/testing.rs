@@ -27,6 +27,9 @@ use crate::{BusSpec, Declared, Engine, Entry, SubscriptionSpec, TargetSpec};
 /// Longer than anything takes: a test that reaches it has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Between two looks: whoever watches leaves the machine to what is watched.
+pub(crate) const LOOK: Duration = Duration::from_millis(2);
+
 /// The machine's clock, moved ahead by what the test says.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
@@ -323,8 +326,16 @@ impl Running {
     /// Until nothing is pending any more. As long as something is committed it may take its time.
     pub(crate) async fn quiet(&self) {
         let store = &self.engine.store;
-        let holds = async || store.runs(true, None, 1).await.unwrap().is_empty();
-        until_or_still("nothing is pending", holds, || store.stats().batches).await;
+        let mut since = (tokio::time::Instant::now(), 0);
+        while !store.runs(true, None, 1).await.unwrap().is_empty() {
+            let committed = store.stats().batches;
+            if committed != since.1 {
+                since = (tokio::time::Instant::now(), committed);
+            }
+            let measures = || self.engine.delivery_measures();
+            assert!(since.0.elapsed() < PATIENCE, "in vain: nothing is pending: {:#?}", measures());
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Stops the engine and waits until nothing of it is left.
@@ -349,19 +360,11 @@ fn entry(detail: &Value, force: bool) -> Entry {
 }
 
 /// Looks again and again; what never comes true fails.
-pub(crate) async fn until(what: &str, holds: impl AsyncFnMut() -> bool) {
-    until_or_still(what, holds, || 0).await;
-}
-
-/// As [`until`], and patience begins anew whenever something has moved.
-async fn until_or_still(what: &str, mut holds: impl AsyncFnMut() -> bool, moved: impl Fn() -> u64) {
-    let mut since = (tokio::time::Instant::now(), moved());
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while !holds().await {
-        if moved() != since.1 {
-            since = (tokio::time::Instant::now(), moved());
-        }
-        assert!(since.0.elapsed() < PATIENCE, "in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(LOOK).await;
     }
 }
 

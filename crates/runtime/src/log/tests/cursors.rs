@@ -9,7 +9,7 @@ use stepbus_connect::{CallSpec, DestinationSpec};
 use stepbus_model::{Limits, Totals};
 use stepbus_store::CursorRow;
 
-use crate::testing::{Running, Target, World, until};
+use crate::testing::{LOOK, Running, Target, World, until};
 use crate::{Order, SubscriptionSpec, TargetSpec, audit};
 
 pub(super) fn world(target: &Target, order: Order) -> World {
@@ -111,6 +111,7 @@ async fn an_overfull_subscription_reads_the_rest_from_the_log() {
     let watch = async {
         while !done.load(Ordering::Relaxed) {
             most.fetch_max(running.live().await, Ordering::Relaxed);
+            tokio::time::sleep(LOOK).await;
         }
     };
     let work = async {
@@ -270,7 +271,7 @@ async fn keys_keep_their_order_over_each_change() {
                             // Lets it catch up now and then.
                             let store = &engine.engine.store;
                             while !store.runs(true, None, 1).await.unwrap().is_empty() {
-                                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                                tokio::time::sleep(LOOK).await;
                             }
                         }
                     }
@@ -282,7 +283,7 @@ async fn keys_keep_their_order_over_each_change() {
             let now = !engine.cursors().await.is_empty();
             changes += usize::from(now != open);
             open = now;
-            tokio::task::yield_now().await;
+            tokio::time::sleep(LOOK).await;
         }
         for task in tasks {
             task.await.unwrap();

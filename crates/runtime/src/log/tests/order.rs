@@ -7,7 +7,7 @@ use stepbus_model::{EventId, Timestamp};
 use stepbus_pattern::Pattern;
 
 use crate::LogQuery;
-use crate::testing::World;
+use crate::testing::{LOOK, World};
 
 fn query(world: &crate::testing::Running) -> LogQuery {
     let bus = world.engine.catalogue().buses["catalog"].id;
@@ -43,7 +43,7 @@ async fn nothing_appears_behind_a_reader() {
             at.from = at.from.max(EventId(last.id.0 + 1));
         }
         seen.extend(page.events.iter().map(|event| event.id));
-        tokio::task::yield_now().await;
+        tokio::time::sleep(LOOK).await;
     }
     let all = running.engine.log(&query(&running)).await.unwrap().events;
     let all: Vec<EventId> = all.iter().map(|event| event.id).collect();

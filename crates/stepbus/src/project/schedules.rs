@@ -33,6 +33,10 @@ impl Reader<'_> {
                 let position = self.document.position_within(&inside, error.at);
                 self.problems.error(self.source, position, &inside, error.to_string());
             }
+            if value.get("force") == Some(&Value::Bool(true)) && text("/target/queue").is_some() {
+                self.wrong(&join(&at, "force"), "a queue gets every message, changed or not")
+                    .hint("leave it out");
+            }
             let Some(target) = self.schedule_target(value) else { continue };
             if !self.is_sound(&at) {
                 continue;

@@ -1,7 +1,10 @@
-//! Answers that ask for other credentials or for patience, to deliveries as they are kept.
+//! Answers that ask for other credentials or for patience, and none at all, to deliveries as they
+//! are kept.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use stepbus_connect::{Auth, ConnectionSpec, OAuth, OAuthStyle, Params, Secret};
@@ -63,6 +66,25 @@ async fn a_refused_token_is_renewed_within_the_attempt() {
         assert_eq!(calls[0].idempotency_key, calls[1].idempotency_key);
         running.expect_books(delivered(1)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_got_no_answer_in_time_comes_again_under_the_same_key() {
+    let target = Target::start().await;
+    let mut world = World::new(&target);
+    world.declared.destinations[0].timeout = Some(Duration::from_millis(50));
+    target.close_gate();
+    let running = world.open().await;
+    running.publish([("A".to_owned(), 1)]).await;
+    until("it was tried three times", async || target.arrived().len() >= 3).await;
+    world.declared.destinations[0].timeout = Some(Duration::from_secs(60));
+    running.engine.reload(&world.declared).await.unwrap();
+    target.open_gate();
+    running.quiet().await;
+    let arrived = target.arrived();
+    let keys: HashSet<&str> = arrived.iter().map(|call| call.idempotency_key.as_str()).collect();
+    assert_eq!(keys.len(), 1, "{arrived:?}");
+    running.expect_books(delivered(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -321,6 +321,19 @@ fn mails() {
     );
 }
 
+const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBhTCCASugAwIBAgIUZZJgYKAlvaCLzS3a40LkdnvlfnAwCgYIKoZIzj0EAwIw\n\
+FzEVMBMGA1UEAwwMbWFpbC5leGFtcGxlMCAXDTI2MTEyNDIzMzA0MloYDzIxMjYx\n\
+MDMxMjMzMDQyWjAXMRUwEwYDVQQDDAxtYWlsLmV4YW1wbGUwWTATBgcqhkjOPQIB\n\
+BggqhkjOPQMBBwNCAAQ806+ocoo4oaTpJPE5uSjXrp2mCnHFAaXoC90KSF9I6689\n\
+yZqYgV/vyx3WoijoUIP2n1B+Zodpzs1ozUFFklzTo1MwUTAdBgNVHQ4EFgQUqUaz\n\
+M8PrJfJEFu0X8ZMVnyVQSYAwHwYDVR0jBBgwFoAUqUazM8PrJfJEFu0X8ZMVnyVQ\n\
+SYAwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiEA4lmUMJFGEJJ7\n\
+fPe0UecnyUqAwrjyQKUbQMEIomdwJ24CIB+8ml+JOcEPM572qxcBIPVohVI+vSPy\n\
+KZ+DyUgO5e6F\n\
+-----END CERTIFICATE-----\n\n";
+
 #[test]
 fn authorities_of_mail_servers() {
     let said = |smtp: &str, pem: &str| {
@@ -329,6 +342,7 @@ fn authorities_of_mail_servers() {
         );
         Folder::new(&text).file("ca.pem", pem).rendered()
     };
+    assert_eq!(said("ca: ca.pem", AUTHORITY), "");
     expect![[r#"
         stepbus.yaml:2:58: error: `ca.pme` does not exist
           2 | connections: { office: { smtp: { host: mail.example, ca: ca.pme } } }

@@ -295,6 +295,15 @@ fn options() {
 #[test]
 fn policies() {
     check(
+        "target: { queue: q }\nforce: true",
+        expect![[r#"
+        stepbus.yaml:4:12: error: a queue gets every message, changed or not
+          4 |     force: true
+            |            ^
+          hint: leave it out
+    "#]],
+    );
+    check(
         "retry: { max_age: 10s, attempts: 3 }",
         expect![[r#"
         stepbus.yaml:3:28: error: unknown field `attempts`

@@ -252,6 +252,7 @@ fn what_is_wrong_with_the_workflow_is_told_there() {
     expect![[r#"
         w.test.yaml
         w.asl.yaml:3:3: error: SCHEMA_VALIDATION_FAILED: One of these fields is required: [Next, End]
+          hint: name the state that comes next, or, if none does, write `End: true`
         w.asl.yaml:3:20: error: SCHEMA_VALIDATION_FAILED: Field 'Nxt' is not supported
           hint: unknown field `Nxt`; did you mean `Next`?
         0 passed, 1 failed

@@ -19,7 +19,7 @@ subscriptions:
     key: "{% $event.detail.sku %}"
     transform: "{% $event.detail %}"
     target: { destination: shop }
-    batch: { size: 5, window: 200ms }
+    batch: { size: 5, window: 1s }
 "#;
 
 fn numbers(call: &Taken) -> Vec<u64> {

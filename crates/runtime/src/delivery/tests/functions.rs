@@ -92,7 +92,7 @@ async fn a_function_that_throws_to_the_end_leaves_a_dead_letter_without_secrets(
 async fn a_function_says_which_items_of_a_batch_failed() {
     let target = Target::start().await;
     let mut world = world(&target);
-    world.load().batch = Some(BatchSpec { size: 4, window_ms: 30, max_bytes: 1_000_000 });
+    world.load().batch = Some(BatchSpec { size: 4, window_ms: 500, max_bytes: 1_000_000 });
     let mut first = true;
     target.behave(move |call| {
         let items = call.body.as_array().unwrap().len();

@@ -131,6 +131,7 @@ async fn a_burst_does_not_pass_the_bound_on_storage() {
     const CALL: usize = 10;
     for when_full in [WhenFull::Refuse, WhenFull::DropOldest] {
         let mut world = World::empty();
+        world.limits.sweep_seconds = 1_000_000;
         let running = world.open().await;
         running.sweep().await;
         let most = running.engine.store.used_bytes() + ROOM;
@@ -162,7 +163,7 @@ async fn a_burst_does_not_pass_the_bound_on_storage() {
         // At most what was under way when the bound was passed.
         assert!(highest <= most + 2 * 8 * CALL as u64 * 11_000, "{highest} for {most}");
         match when_full {
-            WhenFull::Refuse => assert!(refused > 100 && accepted > 15, "{refused} {accepted}"),
+            WhenFull::Refuse => assert!(refused > 100 && accepted > 8, "{refused} {accepted}"),
             WhenFull::DropOldest => {
                 assert_eq!(refused, 0);
                 assert!(running.kept().await.len() < 300);

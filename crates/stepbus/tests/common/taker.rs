@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
@@ -20,6 +21,7 @@ type Behaviour = Box<dyn FnMut(&Taken) -> (u16, Value) + Send>;
 pub(crate) struct Taker {
     pub(crate) url: String,
     calls: Arc<Mutex<Vec<Taken>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Taker {
@@ -29,14 +31,27 @@ impl Taker {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let calls = Arc::new(Mutex::new(Vec::new()));
         let behaviour: Arc<Mutex<Behaviour>> = Arc::new(Mutex::new(Box::new(behaviour)));
-        let noted = calls.clone();
+        let (noted, connections) = (calls.clone(), Arc::new(AtomicUsize::new(0)));
+        let open = connections.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (noted, behaviour) = (noted.clone(), behaviour.clone());
-                std::thread::spawn(move || serve(&stream, &noted, &behaviour));
+                let (noted, behaviour, open) = (noted.clone(), behaviour.clone(), open.clone());
+                open.fetch_add(1, Ordering::Relaxed);
+                std::thread::spawn(move || {
+                    serve(&stream, &noted, &behaviour);
+                    open.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
-        Taker { url, calls }
+        Taker { url, calls, connections }
+    }
+
+    /// Until nobody is connected: what a server that died had sent is noted by then, and cannot
+    /// come after the calls of the next one.
+    pub(crate) fn abandoned(&self) {
+        super::wait_for("the end of all connections", || {
+            (self.connections.load(Ordering::Relaxed) == 0).then_some(())
+        });
     }
 
     pub(crate) fn calls(&self) -> Vec<Taken> {

@@ -170,7 +170,7 @@ async fn a_throttled_batch_stays_together_over_a_restart() {
         target.answer_with("Retry-After", "3600");
         target.behave(|_| (429, json!({})));
         let running = world.open().await;
-        running.publish_details(products(3)).await;
+        running.publish_at_once(products(3)).await;
         until("it is throttled", async || {
             running.engine.delivery_measures()[0].paused_until.is_some()
         })

@@ -104,7 +104,8 @@ async fn a_function_says_which_items_of_a_batch_failed() {
         (200, json!({ "batchItemFailures": failed }))
     });
     let running = world.open().await;
-    running.publish((0..4).map(|n| (format!("P-{n}"), n))).await;
+    let products = (0..4).map(|n| json!({ "sku": format!("P-{n}"), "n": n }));
+    running.publish_at_once(products).await;
     running.quiet().await;
     let calls = target.arrived();
     let ns = |body: &Value| -> Vec<u64> {

@@ -24,6 +24,8 @@ pub enum Format {
     /// A JSON array, or with a pointer (its segments) the array or object it leads to.
     Json(Option<Vec<String>>),
     JsonLines,
+    /// Rows, which [`crate::ParquetRows`] reads.
+    Parquet,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -116,7 +118,7 @@ impl ReaderConfig {
     pub fn format(&self) -> Result<&Format, ItemFault> {
         self.format.as_ref().ok_or_else(|| {
             ItemFault::new(
-                "ReaderConfig needs an InputType: CSV, JSON, JSONL or MANIFEST says how the object \
+                "ReaderConfig needs an InputType: CSV, JSON, JSONL, PARQUET or MANIFEST says how the object \
                  is read",
             )
         })
@@ -148,13 +150,8 @@ fn format(
         "CSV" => Format::Csv(csv(fields, limits)?),
         "JSON" => Format::Json(word(fields, "ItemsPointer")?.map(pointer).transpose()?),
         "JSONL" => Format::JsonLines,
-        "PARQUET" => {
-            return Err(ItemFault::new(
-                "InputType PARQUET is not offered; write the data as JSONL or CSV, which may be \
-                 compressed (.gz, .zst)",
-            ));
-        }
-        other => return Err(unknown("InputType", other, "CSV, JSON, JSONL, MANIFEST")),
+        "PARQUET" => Format::Parquet,
+        other => return Err(unknown("InputType", other, "CSV, JSON, JSONL, MANIFEST, PARQUET")),
     }))
 }
 
@@ -320,7 +317,8 @@ mod tests {
         assert_eq!(parse(&json!({ "ManifestType": "S3_INVENTORY" })).unwrap(), inventory);
         let athena = json!({ "ManifestType": "ATHENA_DATA", "InputType": "JSONL" });
         assert_eq!(parse(&athena).unwrap().format, Some(Format::JsonLines));
-        assert!(parse(&json!({ "InputType": "PARQUET" })).unwrap_err().contains("PARQUET"));
+        let rows = json!({ "ManifestType": "ATHENA_DATA", "InputType": "PARQUET" });
+        assert_eq!(parse(&rows).unwrap().format, Some(Format::Parquet));
     }
 
     #[test]

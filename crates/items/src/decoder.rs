@@ -8,6 +8,7 @@ use crate::csv::{Csv, CsvPosition};
 use crate::fault::ItemFault;
 use crate::json::{Json, JsonPosition};
 use crate::lines::Lines;
+use crate::parquet::RowPlace;
 
 const BOM: &[u8] = b"\xEF\xBB\xBF";
 
@@ -44,6 +45,23 @@ enum State {
     Csv(CsvPosition),
     Json(JsonPosition),
     Lines(Lines),
+    Row(RowPlace),
+}
+
+impl Position {
+    /// Before a row of a Parquet file.
+    #[must_use]
+    pub fn of_row(place: RowPlace) -> Position {
+        Position { offset: 0, state: Some(State::Row(place)) }
+    }
+
+    #[must_use]
+    pub fn row(&self) -> RowPlace {
+        match &self.state {
+            Some(State::Row(place)) => *place,
+            _ => RowPlace::default(),
+        }
+    }
 }
 
 /// What a format makes of the bytes before it.
@@ -73,6 +91,8 @@ enum Kind {
     Csv(Box<Csv>),
     Json(Json),
     Lines(Lines),
+    /// A format that cannot be read from beginning to end.
+    Rows,
 }
 
 impl Decoder {
@@ -99,6 +119,7 @@ impl Decoder {
             }
             (Format::JsonLines, Some(State::Lines(at))) => Kind::Lines(at),
             (Format::JsonLines, _) => Kind::Lines(Lines::default()),
+            (Format::Parquet, _) => Kind::Rows,
         };
         Decoder {
             kind,
@@ -141,6 +162,11 @@ impl Decoder {
                 Kind::Csv(csv) => csv.step(input, self.ended)?,
                 Kind::Json(json) => json.step(input, self.ended)?,
                 Kind::Lines(lines) => lines.step(input, self.ended)?,
+                Kind::Rows => {
+                    return Err(ItemFault::new(
+                        "a Parquet file is not read as one stream of bytes",
+                    ));
+                }
             };
             match step {
                 Step::More => {
@@ -168,6 +194,7 @@ impl Decoder {
             Kind::Json(json) if !json.is_among_items() => return Position::default(),
             Kind::Json(json) => State::Json(json.position()),
             Kind::Lines(lines) => State::Lines(lines.clone()),
+            Kind::Rows => return Position::default(),
         };
         Position { offset: self.offset, state: Some(state) }
     }
@@ -202,6 +229,7 @@ impl Decoder {
             Kind::Csv(csv) => csv.what(),
             Kind::Json(json) => json.what(),
             Kind::Lines(lines) => lines.what(),
+            Kind::Rows => "the file".to_owned(),
         };
         Err(ItemFault::new(format!(
             "{what} is larger than {limit} bytes (limit payload_bytes); a quotation mark that is \

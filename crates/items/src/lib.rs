@@ -12,6 +12,7 @@ mod fault;
 mod json;
 mod lines;
 mod manifest;
+mod parquet;
 mod results;
 
 pub use config::{CsvSettings, Delimiter, Format, ManifestType, ReaderConfig, Transformation};
@@ -19,6 +20,7 @@ pub use decoder::{Decoder, Item, Next, Position};
 pub use expand::{Compression, Expander};
 pub use fault::ItemFault;
 pub use manifest::{Manifest, ManifestObject, parse_athena, parse_inventory};
+pub use parquet::{ParquetRows, Pieces, RowPlace};
 pub use results::{
     Child, Column, Listed, OutputType, ResultFile, ResultTransformation, WriterConfig, manifest,
 };

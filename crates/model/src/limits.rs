@@ -101,6 +101,12 @@ pub struct Limits {
     pub manifest_bytes: usize,
     /// Bytes of an object read at once.
     pub object_chunk_bytes: usize,
+    /// Bytes of a Parquet file's pieces that are kept while it is read.
+    pub parquet_cache_bytes: u64,
+    /// The footer of a Parquet file.
+    pub parquet_footer_bytes: u64,
+    /// A row group of a Parquet file when it is expanded.
+    pub parquet_row_group_bytes: u64,
     /// Names of a folder's files kept while they are sorted; with more it is looked through again.
     pub listing_window: usize,
     /// Bytes of one part of an object that is written. S3 takes none below 5 MiB but the last.
@@ -234,6 +240,9 @@ impl Limits {
         csv_header_bytes: 1024 * 1024,
         manifest_bytes: 64 * 1024 * 1024,
         object_chunk_bytes: 4 * 1024 * 1024,
+        parquet_cache_bytes: 64 * 1024 * 1024,
+        parquet_footer_bytes: 16 * 1024 * 1024,
+        parquet_row_group_bytes: 1024 * 1024 * 1024,
         listing_window: 10_000,
         object_part_bytes: 8 * 1024 * 1024,
         result_file_bytes: 5 * 1024 * 1024 * 1024,

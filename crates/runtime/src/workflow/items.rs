@@ -4,6 +4,7 @@
 mod object;
 mod objects;
 mod pages;
+mod rows;
 
 use std::sync::Arc;
 
@@ -56,6 +57,26 @@ pub(crate) trait ItemSource: Send {
         token: Option<&'a str>,
         room: Room,
     ) -> BoxFuture<'a, Result<SourcePage, Failure>>;
+}
+
+/// A source whose failures all are the reader's.
+trait Reads: Send {
+    /// As [`ItemSource::page`].
+    fn read(
+        &mut self,
+        token: Option<&str>,
+        room: Room,
+    ) -> impl Future<Output = Result<SourcePage, ItemFault>> + Send;
+}
+
+impl<S: Reads> ItemSource for S {
+    fn page<'a>(
+        &'a mut self,
+        token: Option<&'a str>,
+        room: Room,
+    ) -> BoxFuture<'a, Result<SourcePage, Failure>> {
+        Box::pin(async move { self.read(token, room).await.map_err(|fault| reader_failed(&fault)) })
+    }
 }
 
 /// `Map.Item.Source` of the context object.

@@ -5,6 +5,8 @@ use stepbus_connect::{Bucket, ObjectError, Version};
 use stepbus_items::{Compression, Decoder, Expander, Format, Item, ItemFault, Next, Position};
 use stepbus_model::Limits;
 
+use super::rows::RowObject;
+
 /// Compressed bytes expanded at once; they may grow a thousandfold.
 const PIECE: usize = 16 * 1024;
 
@@ -17,7 +19,52 @@ pub(super) enum OnChange {
 }
 
 /// An object that is being read.
-pub(super) struct OpenObject {
+pub(super) enum OpenObject {
+    Bytes(Box<ByteObject>),
+    Rows(Box<RowObject>),
+}
+
+impl OpenObject {
+    pub(super) async fn open(
+        bucket: Bucket,
+        key: &str,
+        format: &Format,
+        start: Start,
+        limits: &Limits,
+    ) -> Result<OpenObject, ItemFault> {
+        if *format == Format::Parquet {
+            let object = RowObject::open(bucket, key, start, limits).await?;
+            return Ok(OpenObject::Rows(Box::new(object)));
+        }
+        let object = ByteObject::open(bucket, key, format, start, limits).await?;
+        Ok(OpenObject::Bytes(Box::new(object)))
+    }
+
+    pub(super) fn version(&self) -> &Version {
+        match self {
+            OpenObject::Bytes(object) => &object.version,
+            OpenObject::Rows(object) => object.version(),
+        }
+    }
+
+    pub(super) fn position(&self) -> Position {
+        match self {
+            OpenObject::Bytes(object) => object.decoder.position(),
+            OpenObject::Rows(object) => object.position(),
+        }
+    }
+
+    /// The next item; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Item>, ItemFault> {
+        match self {
+            OpenObject::Bytes(object) => object.next().await,
+            OpenObject::Rows(object) => object.next().await,
+        }
+    }
+}
+
+/// An object that is read from one end to the other.
+pub(super) struct ByteObject {
     bucket: Bucket,
     key: String,
     version: Version,
@@ -41,14 +88,14 @@ pub(super) struct Start {
     pub(super) on_change: OnChange,
 }
 
-impl OpenObject {
-    pub(super) async fn open(
+impl ByteObject {
+    async fn open(
         bucket: Bucket,
         key: &str,
         format: &Format,
         start: Start,
         limits: &Limits,
-    ) -> Result<OpenObject, ItemFault> {
+    ) -> Result<ByteObject, ItemFault> {
         let Start { position, version, on_change } = start;
         let version = match version.filter(|_| on_change == OnChange::Fail) {
             Some(version) => version,
@@ -56,7 +103,7 @@ impl OpenObject {
         };
         let compression = Compression::of_key(key);
         let compressed = compression != Compression::None;
-        Ok(OpenObject {
+        Ok(ByteObject {
             // Nobody can jump into compressed bytes: they are read again from the start.
             read: if compressed { 0 } else { position.offset },
             skip: if compressed { position.offset } else { 0 },
@@ -72,16 +119,7 @@ impl OpenObject {
         })
     }
 
-    pub(super) fn version(&self) -> &Version {
-        &self.version
-    }
-
-    pub(super) fn position(&self) -> Position {
-        self.decoder.position()
-    }
-
-    /// The next item; none at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Item>, ItemFault> {
+    async fn next(&mut self) -> Result<Option<Item>, ItemFault> {
         let address = self.bucket.address(&self.key);
         loop {
             match self.decoder.next_item().map_err(|fault| fault.of(&address))? {

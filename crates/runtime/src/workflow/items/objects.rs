@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stepbus_asl::{Failure, ItemReader};
@@ -15,7 +14,7 @@ use stepbus_items::{
 use stepbus_model::{Limits, arn};
 
 use super::object::{OnChange, OpenObject, Start, fault};
-use super::{ItemSource, Room, SourcePage, item, reader_failed};
+use super::{ItemSource, Reads, Room, SourcePage, item, reader_failed};
 
 /// Where reading goes on: an object, the version it had, and the place in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -201,17 +200,7 @@ impl Opening<'_> {
     }
 }
 
-impl ItemSource for ObjectItems {
-    fn page<'a>(
-        &'a mut self,
-        token: Option<&'a str>,
-        room: Room,
-    ) -> BoxFuture<'a, Result<SourcePage, Failure>> {
-        Box::pin(async move { self.read(token, room).await.map_err(|fault| reader_failed(&fault)) })
-    }
-}
-
-impl ObjectItems {
+impl Reads for ObjectItems {
     async fn read(&mut self, token: Option<&str>, room: Room) -> Result<SourcePage, ItemFault> {
         if !self.begun || self.stands_at.as_deref() != token {
             self.seek(token).await?;
@@ -236,7 +225,9 @@ impl ObjectItems {
         page.version.clone_from(&self.pinned);
         Ok(page)
     }
+}
 
+impl ObjectItems {
     async fn seek(&mut self, token: Option<&str>) -> Result<(), ItemFault> {
         self.begun = true;
         (self.open, self.ahead) = (None, None);
@@ -355,17 +346,7 @@ impl Listing {
     }
 }
 
-impl ItemSource for Entries {
-    fn page<'a>(
-        &'a mut self,
-        token: Option<&'a str>,
-        room: Room,
-    ) -> BoxFuture<'a, Result<SourcePage, Failure>> {
-        Box::pin(async move { self.read(token, room).await.map_err(|fault| reader_failed(&fault)) })
-    }
-}
-
-impl Entries {
+impl Reads for Entries {
     /// A token is the last key before it.
     async fn read(&mut self, token: Option<&str>, room: Room) -> Result<SourcePage, ItemFault> {
         let listing = &mut self.0;

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -15,7 +14,7 @@ use stepbus_expr::{Env, Jsonata, Scope, jsonata::expression_in};
 use stepbus_items::ItemFault;
 
 use super::super::tasks::http_task;
-use super::{Item, ItemSource, Room, SourcePage, reader_failed};
+use super::{Item, Reads, Room, SourcePage, reader_failed};
 use crate::engine::Engine;
 
 /// The members of a request that a next page may replace.
@@ -90,17 +89,7 @@ fn compiled(paging: &Value, name: &str) -> Result<Option<Jsonata>, ItemFault> {
     Jsonata::compile(inner).map(Some).map_err(|error| ItemFault(format!("Paging.{name}: {error}")))
 }
 
-impl ItemSource for HttpPages {
-    fn page<'a>(
-        &'a mut self,
-        token: Option<&'a str>,
-        room: Room,
-    ) -> BoxFuture<'a, Result<SourcePage, Failure>> {
-        Box::pin(async move { self.read(token, room).await.map_err(|fault| reader_failed(&fault)) })
-    }
-}
-
-impl HttpPages {
+impl Reads for HttpPages {
     async fn read(&mut self, token: Option<&str>, room: Room) -> Result<SourcePage, ItemFault> {
         let mark = match token {
             None => Mark { request: self.first.clone(), page: 0, items: 0, skip: 0, hash: None },
@@ -137,7 +126,9 @@ impl HttpPages {
         read.next = next.map(|mark| serde_json::to_string(&mark).unwrap_or_default());
         Ok(read)
     }
+}
 
+impl HttpPages {
     async fn fetch(&self, mark: Mark) -> Result<Page, ItemFault> {
         let response = self.call(&mark.request).await?;
         let request = Value::Object(mark.request.clone());

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use serde_json::{Value, json};
-use stepbus_connect::{Auth, BucketPlace, BucketSpec, ConnectionSpec, S3Spec, Secret};
+use stepbus_connect::{Auth, BucketPlace, BucketSpec, ConnectionSpec, Secret};
 use stepbus_model::{ExecutionId, Limits};
 use stepbus_sandbox::ObjectService;
 use stepbus_store::{ExecutionFilter, ExecutionStatus};
@@ -85,17 +85,9 @@ fn folder() -> (World, TempDir) {
 
 /// A world with a bucket `files` of a service that speaks S3's protocol.
 async fn service() -> (World, ObjectService) {
-    let service = ObjectService::start().await.unwrap();
     let mut world = World::empty();
     world.limits = small(world.limits);
-    let spec = S3Spec {
-        endpoint: Some(service.url.clone()),
-        access_key: Some(Secret::from(service.access_key.as_str())),
-        secret_key: Some(Secret::from(service.secret_key.as_str())),
-        ..S3Spec::default()
-    };
-    let place = BucketPlace::S3(Box::new(spec));
-    world.declared.buckets.push(BucketSpec { name: "files".into(), place });
+    let service = world.storage("files").await;
     (world, service)
 }
 
@@ -312,6 +304,63 @@ async fn reading_goes_on_where_it_stopped() {
     let again = requests[before..].iter().filter(|request| request.contains("bytes=0-")).count();
     assert_eq!(again, 0, "what is done is not read again: {requests:#?}");
     assert!(requests.len() > before);
+}
+
+/// A Parquet file of so many rows, ten to a row group.
+fn rows(count: usize) -> Vec<u8> {
+    use parquet::data_type::{ByteArray, ByteArrayType};
+    use parquet::file::writer::SerializedFileWriter;
+    let schema = parquet::schema::parser::parse_message_type(
+        "message prices { required binary sku (STRING); required binary name (STRING); }",
+    );
+    let (mut bytes, schema) = (Vec::new(), std::sync::Arc::new(schema.unwrap()));
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Default::default()).unwrap();
+    let names: Vec<usize> = (0..count).collect();
+    for group in names.chunks(10) {
+        let mut columns = writer.next_row_group().unwrap();
+        for text in ["P", "name, "] {
+            let values: Vec<ByteArray> =
+                group.iter().map(|n| format!("{text}{n}").as_str().into()).collect();
+            let mut column = columns.next_column().unwrap().unwrap();
+            column.typed::<ByteArrayType>().write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        columns.close().unwrap();
+    }
+    writer.close().unwrap();
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_parquet_files() {
+    let parquet = || json!({ "InputType": "PARQUET" });
+    let (mut world, folder) = folder();
+    let (_, items) = price_list(45);
+    write(&folder, "prices.parquet", rows(45));
+    let read = output(&mut world, &object("prices.parquet", parquet())).await;
+    assert_eq!(read, items);
+    write(&folder, "unload/a.parquet", rows(45));
+    write(&folder, "unload/b.parquet", rows(3));
+    write(&folder, "unload/list", "s3://files/unload/a.parquet\ns3://files/unload/b.parquet\n");
+    let config = json!({ "ManifestType": "ATHENA_DATA", "InputType": "PARQUET" });
+    let read = output(&mut world, &object("unload/list", config)).await;
+    let both = [45, 3].map(|count| price_list(count).1.as_array().unwrap().clone()).concat();
+    assert_eq!(read, Value::Array(both));
+    write(&folder, "prices.csv", "sku\nP1\n");
+    let told = cause(&mut world, &object("prices.csv", parquet())).await;
+    let expected = "s3://files/prices.csv: this is no Parquet file, or it is cut off";
+    assert_eq!(told, expected);
+
+    let (mut world, service) = service().await;
+    service.put("files", "prices.parquet", rows(60));
+    let target = Target::start().await;
+    interrupted(&mut world, &object("prices.parquet", parquet()), &target).await;
+    let running = world.open().await;
+    let id = the_execution(&running).await;
+    let skus: Value = (0..60).map(|n| format!("P{n}")).collect();
+    assert_eq!(running.output(id).await, skus);
+    running.expect_sound().await;
+    assert_eq!(distinct(&target), 60);
 }
 
 /// The only execution that is no map's child.

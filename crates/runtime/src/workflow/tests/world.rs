@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use stepbus_asl::{Input, WorkflowType};
+use stepbus_connect::{BucketPlace, BucketSpec, S3Spec, Secret};
 use stepbus_model::{ExecutionId, MapRunId, Timestamp};
+use stepbus_sandbox::ObjectService;
 use stepbus_store::{Batch, Cause, ExecutionRow, ExecutionStatus, MapRunRow, Priority, RunRow};
 
 use crate::alarms::Alarm;
@@ -40,6 +42,22 @@ impl World {
 impl World {
     pub(super) fn in_flight_at_crash(&mut self, spec: InFlightAtCrash) {
         self.declared.workflows.last_mut().unwrap().in_flight_at_crash = spec;
+    }
+}
+
+impl World {
+    /// Declares a bucket of a service that speaks S3's protocol.
+    pub(super) async fn storage(&mut self, bucket: &str) -> ObjectService {
+        let service = ObjectService::start().await.unwrap();
+        let spec = S3Spec {
+            endpoint: Some(service.url.clone()),
+            access_key: Some(Secret::from(service.access_key.as_str())),
+            secret_key: Some(Secret::from(service.secret_key.as_str())),
+            ..S3Spec::default()
+        };
+        let place = BucketPlace::S3(Box::new(spec));
+        self.declared.buckets.push(BucketSpec { name: bucket.into(), place });
+        service
     }
 }
 

@@ -1,7 +1,6 @@
 //! Results to outside: files in a bucket, and outputs in another form.
 
 use serde_json::{Value, json};
-use stepbus_connect::{BucketPlace, BucketSpec, S3Spec, Secret};
 use stepbus_model::Limits;
 use stepbus_sandbox::ObjectService;
 use stepbus_store::MapRunStatus;
@@ -55,17 +54,9 @@ fn to_bucket(config: Value) -> Value {
 }
 
 async fn service(writer: &Value, target: &Target) -> (World, ObjectService) {
-    let service = ObjectService::start().await.unwrap();
     let mut world = World::empty();
     world.limits = Limits { object_part_bytes: 256, map_page_items: 7, ..world.limits };
-    let spec = S3Spec {
-        endpoint: Some(service.url.clone()),
-        access_key: Some(Secret::from(service.access_key.as_str())),
-        secret_key: Some(Secret::from(service.secret_key.as_str())),
-        ..S3Spec::default()
-    };
-    let place = BucketPlace::S3(Box::new(spec));
-    world.declared.buckets.push(BucketSpec { name: "results".into(), place });
+    let service = world.storage("results").await;
     world.workflow("each", &MAP.replace("WRITER", &writer.to_string()), target);
     (world, service)
 }

@@ -94,6 +94,8 @@ fn object(format: &Format, items: &[Value], cause: Option<&str>) -> String {
             let nest = |inner: Value, name: &String| json!({ "before": [0], name.clone(): inner });
             pointer.iter().rev().fold(inner, nest).to_string()
         }
+        // No recording has one; the decoder refuses it by name.
+        (Format::Parquet, _) => String::new(),
         (Format::JsonLines, _) => more.map(|item| format!("{item}\n")).collect(),
         (Format::Csv(settings), None) => {
             let first = items.first().and_then(Value::as_object);

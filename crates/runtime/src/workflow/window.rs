@@ -174,11 +174,9 @@ impl<'a> MapRun<'a> {
     }
 
     fn window(&self) -> usize {
-        if self.care.as_ref().is_some_and(Care::one_by_one) {
-            return 1;
-        }
         let wanted = self.settings.borrow().max_concurrency;
-        self.engine.pressure.room(window(&self.engine.limits, wanted))
+        let room = self.engine.pressure.room(window(&self.engine.limits, wanted));
+        self.care.as_ref().map_or(room, |care| care.window().min(room))
     }
 
     /// Runs the children until all have ended, or too many failed.

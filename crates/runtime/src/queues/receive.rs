@@ -12,6 +12,7 @@ use super::{Place, QueueError};
 use crate::catalogue::Queue;
 use crate::delivery::{Purge, Selection};
 use crate::engine::Engine;
+use crate::schedules::letters::schedule_of;
 
 /// SQS's bounds.
 const MOST_MESSAGES: usize = 10;
@@ -198,7 +199,7 @@ impl Engine {
         Ok(row.filter(|row| row.reception.count == count && count > 0))
     }
 
-    /// Takes messages away for good; of a dead letter the books keep the reason.
+    /// Takes messages away for good; of a dead letter books and audit keep the reason.
     pub(super) async fn remove(
         self: &Arc<Self>,
         queue: &Queue,
@@ -207,7 +208,7 @@ impl Engine {
     ) -> Result<(), QueueError> {
         let mut batch = Batch::new();
         for row in rows {
-            if row.delivery.is_none() {
+            if row.delivery.is_none() && schedule_of(&row).is_none() {
                 batch.delete_message(row.id);
                 continue;
             }

@@ -324,9 +324,21 @@ async fn a_tick_that_failed_is_given_up_with_a_reason() {
     };
     assert_eq!(running.engine.purge(&wish, |_| {}).await.unwrap().done, 1);
     assert_eq!(count().await, 0);
-    let audit = running.engine.audit_log(None, 9).await.unwrap();
-    let line = audit.iter().find(|line| line.action == "dlq.purge").unwrap();
-    assert_eq!(line.detail["reason"], "not needed");
+    let purged = async || {
+        let audit = running.engine.audit_log(None, 9).await.unwrap().into_iter();
+        let lines = audit.filter(|line| line.action == "dlq.purge");
+        lines.map(|line| line.detail["reason"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(purged().await, ["not needed"]);
+    // With its queue as well.
+    world.clock.advance(Duration::from_secs(3_600));
+    until("the next one failed", async || {
+        running.engine.schedules.look();
+        count().await == 1
+    })
+    .await;
+    assert_eq!(running.engine.purge_queue("failures").await.unwrap(), 1);
+    assert_eq!(purged().await, ["the queue was purged", "not needed"]);
     assert_eq!(running.engine.store().check().await.unwrap(), []);
 }
 

@@ -306,6 +306,28 @@ async fn reading_goes_on_where_it_stopped() {
     assert!(requests.len() > before);
 }
 
+/// While the second piece cannot be had, nobody knows how many items there are; but more failed
+/// than could be tolerated of as many as may come.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_large_a_share_of_as_many_as_may_come_ends_the_map_run() {
+    let (mut world, service) = service().await;
+    service.put("files", "prices.csv", price_list(60).0);
+    service.fail_at("bytes=64-", 0, usize::MAX);
+    let target = Target::start().await;
+    target.behave(|_| (422, json!({})));
+    let mut config = csv();
+    config["MaxItems"] = json!(4);
+    let extra = format!("{}\n    ToleratedFailurePercentage: 20", object("prices.csv", config));
+    world.limits.map_page_items = 1;
+    world.workflow("each", &CALLING.replace("EXTRA", &extra), &target);
+    let running = world.open().await;
+    let id = running.start("each", json!({})).await;
+    running.failure(id, "States.ExceedToleratedFailureThreshold").await;
+    running.expect_sound().await;
+    let map_run = &running.map_runs(id).await[0];
+    assert!(map_run.counts.items.total < 4, "not all were read: {:?}", map_run.counts);
+}
+
 /// A Parquet file of so many rows, ten to a row group.
 fn rows(count: usize) -> Vec<u8> {
     use parquet::data_type::{ByteArray, ByteArrayType};

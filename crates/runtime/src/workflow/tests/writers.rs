@@ -1,12 +1,12 @@
 //! Results to outside: files in a bucket, and outputs in another form.
 
 use serde_json::{Value, json};
-use stepbus_model::Limits;
+use stepbus_model::{Limits, MapRunId};
 use stepbus_sandbox::ObjectService;
-use stepbus_store::MapRunStatus;
+use stepbus_store::{ExecutionStatus, MapRunStatus};
 
 use super::maps::items;
-use super::world::{Target, World, until};
+use super::world::{Running, Target, World, until};
 
 const MAP: &str = r#"
 QueryLanguage: JSONata
@@ -87,6 +87,13 @@ fn files(service: &ObjectService, output: &Value) -> Vec<(String, String)> {
     assert_eq!(service.keys("results").len(), found.len() + 1);
     assert_eq!(service.open_uploads(), 0);
     found
+}
+
+/// What the state's output would be, had the map run come to its end.
+async fn written_by(running: &Running, map_run: MapRunId) -> Value {
+    let arn = running.engine.map_run(map_run).await.unwrap().unwrap().map_run_arn;
+    let key = format!("out/each/{}/manifest.json", arn.rsplit(':').next().unwrap());
+    json!({ "MapRunArn": arn, "ResultWriterDetails": { "Bucket": "results", "Key": key } })
 }
 
 async fn written(config: Value, count: u64) -> Vec<(String, String)> {
@@ -201,10 +208,7 @@ async fn an_aborted_map_run_writes_what_became_of_its_children() {
     target.open_gate();
     let map_run = &running.map_runs(id).await[0];
     assert_eq!((map_run.status, &map_run.error), (MapRunStatus::Aborted, &None));
-    let arn = running.engine.map_run(map_run.id).await.unwrap().unwrap().map_run_arn;
-    let key = format!("out/each/{}/manifest.json", arn.rsplit(':').next().unwrap());
-    let details = json!({ "Bucket": "results", "Key": key });
-    let files = files(&service, &json!({ "MapRunArn": arn, "ResultWriterDetails": details }));
+    let files = files(&service, &written_by(&running, map_run.id).await);
     let of = |name: &str| {
         let file = files.iter().find(|(file, _)| file.starts_with(name)).unwrap();
         serde_json::from_str::<Vec<Value>>(&file.1).unwrap()
@@ -220,6 +224,27 @@ async fn an_aborted_map_run_writes_what_became_of_its_children() {
     assert!(!pending.is_empty() && pending.len() == count(counts.pending()));
     assert!(pending.iter().all(|child| child["Status"] == "PENDING"), "{}", pending[0]);
     assert_eq!(counts.results_written, counts.ended());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_map_run_whose_execution_timed_out_writes_as_well() {
+    let target = numbering().await;
+    let (mut world, service) = service(&to_bucket(Value::Null), &target).await;
+    let definition = &mut world.declared.workflows[0].definition;
+    *definition = definition.replace("StartAt: Each", "TimeoutSeconds: 1\nStartAt: Each");
+    let running = world.open().await;
+    target.close_gate();
+    let id = running.start("each", items(25)).await;
+    assert_eq!(running.ended(id).await.status, ExecutionStatus::TimedOut);
+    running.expect_sound().await;
+    target.open_gate();
+    let map_run = &running.map_runs(id).await[0];
+    assert_eq!(map_run.status, MapRunStatus::Aborted);
+    let files = files(&service, &written_by(&running, map_run.id).await);
+    let told: usize =
+        files.iter().map(|(_, text)| serde_json::from_str::<Vec<Value>>(text).unwrap().len()).sum();
+    assert_eq!(i64::try_from(told).unwrap(), map_run.counts.items.total);
+    assert!(files.iter().all(|(name, _)| !name.starts_with("SUCCEEDED")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -296,6 +296,45 @@ fn dies_at_every_point_of_a_redrive() {
     }
 }
 
+#[test]
+fn an_execution_is_redriven_by_what_its_workflow_is_declared_as_now() {
+    let taker = Taker::start(|call| match (&*call.path, number(call)) {
+        ("/get", 20) => (422, json!({ "why": "bad" })),
+        _ => (200, json!({})),
+    });
+    let home = Home::new("STANDARD", "Items: \"{% $states.input %}\"", &taker);
+    let server = home.start();
+    let (execution, _) = begin(&server, &forty());
+    assert_eq!(ended(&server, &execution)["error"], "States.ExceedToleratedFailureThreshold");
+    server.kill();
+
+    let definition = home.folder.path().join("each.asl.yaml");
+    let text = std::fs::read_to_string(&definition).unwrap().replace("/get", "/better");
+    std::fs::write(&definition, text).unwrap();
+    let server = home.start();
+    let redrive = ["executions", "redrive", &execution];
+    let refused =
+        stepbus(&[&["--url", &server.operators], &redrive[..], &["--from-state", "Get"]].concat());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("the state 'Get' lies inside 'Each'"), "{said}");
+    let said = command(&server, &[&redrive[..], &["--definition", "current"]].concat());
+    assert_eq!(said, format!("{execution} runs again\n"));
+    assert_eq!(ended(&server, &execution)["status"], "SUCCEEDED");
+    server.all_finished();
+    let counts = &map_run(&server)["itemCounts"];
+    assert_eq!((&counts["succeeded"], &counts["failed"]), (&json!(40), &json!(0)));
+    server.kill();
+    home.sound();
+    // What had succeeded by the old definition was not asked for again.
+    let took = |path: &str, n: u64| {
+        taker.calls().iter().filter(|call| call.path == path && number(call) == n).count()
+    };
+    assert_eq!((took("/get", 20), took("/better", 20)), (1, 1));
+    assert!((0..40).all(|n| took("/better", n) <= 1));
+    // Eight at a time: thirteen had ended before this one began.
+    assert!((0..40).filter(|n| took("/better", *n) == 0).count() >= 13);
+}
+
 /// Calls wait here until it is opened.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);

@@ -61,7 +61,7 @@ fn comes_again_as_it_was_under_the_same_key() {
     let (again, others): (Vec<Taken>, Vec<Taken>) = taker.calls()[1..]
         .iter()
         .cloned()
-        .partition(|call| call.idempotency_key == calls[0].idempotency_key);
+        .partition(|call| call.idempotency_key() == calls[0].idempotency_key());
     assert_eq!(again, calls, "once more, as it was");
     let mut rest: Vec<u64> = others.iter().flat_map(numbers).collect();
     rest.sort_unstable();

@@ -51,7 +51,7 @@ fn called_again_under_the_same_key_after_a_crash() {
     assert!(calls.iter().all(|call| *call == calls[0]), "{calls:?}");
     assert_eq!(calls[0].path, "/reprice");
     assert_eq!(calls[0].body, json!({ "sku": "A" }));
-    assert!(!calls[0].idempotency_key.is_empty());
+    assert!(!calls[0].idempotency_key().is_empty());
     let lines = server.get("/admin/subscriptions");
     let line = &lines.as_array().unwrap()[0];
     let stands = |name: &str| line[name].as_u64();

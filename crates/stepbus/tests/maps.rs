@@ -125,7 +125,7 @@ fn asked(taker: &Taker) -> BTreeMap<u64, (usize, usize)> {
     for call in taker.calls() {
         let asked = keys.entry(number(&call)).or_default();
         asked.0 += 1;
-        asked.1.insert(call.idempotency_key);
+        asked.1.insert(call.idempotency_key().to_owned());
     }
     keys.into_iter().map(|(n, (times, keys))| (n, (times, keys.len()))).collect()
 }

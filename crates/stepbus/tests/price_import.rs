@@ -2,11 +2,9 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
+use common::taker::Taker;
 use common::{Server, assert_audit_finds_nothing, wait_for};
 use serde_json::{Value, json};
 
@@ -24,63 +22,6 @@ fn example(folder: &Path) -> PathBuf {
     folder.join("stepbus.yaml")
 }
 
-/// An ERP that takes every price and remembers it: paths and bodies.
-#[derive(Clone, Default)]
-struct Erp(Arc<Mutex<Vec<(String, Value)>>>);
-
-impl Erp {
-    fn start() -> (Erp, String) {
-        let (erp, listener) = (Erp::default(), TcpListener::bind("127.0.0.1:0").unwrap());
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let taking = erp.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let taking = taking.clone();
-                std::thread::spawn(move || taking.serve(stream));
-            }
-        });
-        (erp, url)
-    }
-
-    /// Requests of one connection until it closes.
-    fn serve(&self, stream: TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream.try_clone().ok()?);
-        let mut writer = stream;
-        loop {
-            let mut first = String::new();
-            reader.read_line(&mut first).ok()?;
-            let path = first.split(' ').nth(1)?.to_owned();
-            let (mut length, mut key) = (0, String::new());
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).ok()?;
-                let line = line.trim_end().to_ascii_lowercase();
-                if line.is_empty() {
-                    break;
-                }
-                if let Some(value) = line.strip_prefix("content-length: ") {
-                    length = value.parse().ok()?;
-                }
-                if let Some(value) = line.strip_prefix("x-api-key: ") {
-                    key = value.to_owned();
-                }
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).ok()?;
-            assert_eq!(key, "erp-key");
-            let body = serde_json::from_slice(&body).ok()?;
-            self.0.lock().unwrap().push((path, body));
-            writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").ok()?;
-        }
-    }
-
-    fn prices(&self) -> Vec<(String, Value)> {
-        let mut prices = self.0.lock().unwrap().clone();
-        prices.sort_by(|a, b| a.0.cmp(&b.0));
-        prices
-    }
-}
-
 fn results(folder: &Path) -> PathBuf {
     let runs = std::fs::read_dir(folder.join("results/import-prices")).unwrap();
     let mut runs: Vec<PathBuf> = runs.map(|run| run.unwrap().path()).collect();
@@ -96,9 +37,9 @@ fn read(path: PathBuf) -> Value {
 fn a_price_list_is_imported() {
     let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let project = example(folder.path());
-    let (erp, url) = Erp::start();
+    let erp = Taker::start(|_| (200, json!({})));
     let environment =
-        [("ERP_URL", url.as_str()), ("ERP_KEY", "erp-key"), ("IMPORT_KEY", "import-key")];
+        [("ERP_URL", erp.url.as_str()), ("ERP_KEY", "erp-key"), ("IMPORT_KEY", "import-key")];
     let server = Server::start_with(&project, data.path(), environment);
 
     let import = |file: &str| {
@@ -114,8 +55,12 @@ fn a_price_list_is_imported() {
         let body = json!({ "sku": sku, "text": text, "price": price });
         (format!("/prices/{sku}"), body)
     };
+    let taken = erp.calls();
+    assert!(taken.iter().all(|call| call.header("x-api-key") == "erp-key"), "{taken:?}");
+    let mut prices: Vec<_> = taken.into_iter().map(|call| (call.path, call.body)).collect();
+    prices.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(
-        erp.prices(),
+        prices,
         [
             price("A-100", "Bolt M8", "0.25"),
             price("A-101", "Nut M8", "0.10"),

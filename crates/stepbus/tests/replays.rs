@@ -107,8 +107,8 @@ impl Ground {
         let mut last: HashMap<String, u64> = HashMap::new();
         for call in replayed {
             let n = call.body["n"].as_u64().unwrap();
-            let key = keys.entry(n).or_insert_with(|| call.idempotency_key.clone());
-            assert_eq!(*key, call.idempotency_key, "one delivery for event {n}");
+            let key = keys.entry(n).or_insert_with(|| call.idempotency_key().to_owned());
+            assert_eq!(*key, call.idempotency_key(), "one delivery for event {n}");
             let before = last.insert(call.path.clone(), n);
             assert!(before <= Some(n), "{n} after {before:?}");
         }

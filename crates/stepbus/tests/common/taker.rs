@@ -1,6 +1,7 @@
 //! A system that takes calls over HTTP, notes them and answers as it is told.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,11 +12,23 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Taken {
     pub(crate) path: String,
-    pub(crate) idempotency_key: String,
+    /// By their names in lower case.
+    headers: HashMap<String, String>,
     pub(crate) body: Value,
 }
 
-type Behaviour = Box<dyn FnMut(&Taken) -> (u16, Value) + Send>;
+impl Taken {
+    /// Empty where there is none.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub(crate) fn idempotency_key(&self) -> &str {
+        self.header("idempotency-key")
+    }
+}
+
+type Behaviour = Box<dyn FnMut(&Taken) -> Option<(u16, Value)> + Send>;
 
 /// Outlives the server's deaths.
 pub(crate) struct Taker {
@@ -25,12 +38,16 @@ pub(crate) struct Taker {
 }
 
 impl Taker {
-    /// Answers each call by `behaviour`, one at a time.
-    pub(crate) fn start(behaviour: impl FnMut(&Taken) -> (u16, Value) + Send + 'static) -> Taker {
+    /// Answers each call by `behaviour`, one at a time; a call for which it has nothing waits until
+    /// its caller is gone.
+    pub(crate) fn start<A: Into<Option<(u16, Value)>>>(
+        mut behaviour: impl FnMut(&Taken) -> A + Send + 'static,
+    ) -> Taker {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let calls = Arc::new(Mutex::new(Vec::new()));
-        let behaviour: Arc<Mutex<Behaviour>> = Arc::new(Mutex::new(Box::new(behaviour)));
+        let behaviour: Behaviour = Box::new(move |call: &Taken| behaviour(call).into());
+        let behaviour = Arc::new(Mutex::new(behaviour));
         let (noted, connections) = (calls.clone(), Arc::new(AtomicUsize::new(0)));
         let open = connections.clone();
         std::thread::spawn(move || {
@@ -69,7 +86,11 @@ fn serve(
     loop {
         let call = read(&mut reader)?;
         noted.lock().ok()?.push(call.clone());
-        let (status, body) = (behaviour.lock().ok()?)(&call);
+        let answer = (behaviour.lock().ok()?)(&call);
+        let Some((status, body)) = answer else {
+            reader.read_to_end(&mut Vec::new()).ok()?;
+            return None;
+        };
         let body = body.to_string();
         let head = format!(
             "HTTP/1.1 {status} Answer\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
@@ -84,19 +105,16 @@ fn read(reader: &mut impl BufRead) -> Option<Taken> {
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
     let path = line.split(' ').nth(1)?.to_owned();
-    let (mut length, mut key) = (0, String::new());
+    let mut headers = HashMap::new();
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        match name.to_ascii_lowercase().as_str() {
-            "content-length" => length = value.trim().parse().ok()?,
-            "idempotency-key" => value.trim().clone_into(&mut key),
-            _ => {}
-        }
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
+    let length = headers.get("content-length").map_or(Ok(0), |length| length.parse()).ok()?;
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let body = serde_json::from_slice(&body).unwrap_or_default();
-    Some(Taken { path, idempotency_key: key, body })
+    Some(Taken { path, headers, body })
 }

@@ -32,7 +32,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let binary = build("release")?;
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::start(&binary, arguments.products, None)?;
-    let stepbus = Stepbus::start(&binary, &example(), &folder.path().join("data"), &sandbox)?;
+    let data = folder.path().join("data");
+    let environment = sandbox.addresses.environment();
+    let stepbus = Stepbus::start(&binary, &example(), &data, &environment)?;
     let ids = sandbox.change(2 * arguments.changes)?;
     let (first, second) = ids.split_at(arguments.changes);
     // The first one opens connections and logs in.

@@ -11,11 +11,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::json;
 use stepbus_sandbox::Recorded;
 
 use super::process::Usage;
 use super::repeat;
+use super::stage::Stepbus;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -168,11 +169,13 @@ fn map(binary: &Path, items: u64, kind: &str, child: &str) -> Result<Side> {
     std::fs::write(folder.path().join("stepbus.yaml"), PROJECT)?;
     let definition = MAP.replace("KIND", kind).replace("CHILD", child);
     std::fs::write(folder.path().join("map.asl.yaml"), definition)?;
-    let server = Server::start(binary, folder.path())?;
+    let data = folder.path().join("data");
+    let server = Stepbus::start(binary, &folder.path().join("stepbus.yaml"), &data, &[])?;
     let used = server.usage()?;
     let began = Instant::now();
-    let started = server.post("workflows/map/executions", &json!({}))?;
-    let path = format!("executions/{}", started["execution"].as_str().context("not started")?);
+    let started = server.post("/admin/workflows/map/executions", &json!({}))?;
+    let path =
+        format!("/admin/executions/{}", started["execution"].as_str().context("not started")?);
     let view = loop {
         let view = server.get(&path)?;
         if view["status"] != "RUNNING" {
@@ -184,61 +187,11 @@ fn map(binary: &Path, items: u64, kind: &str, child: &str) -> Result<Side> {
         std::thread::sleep(LOOK);
     };
     let seconds = began.elapsed().as_secs_f64();
-    let map_runs = server.get("map-runs")?;
+    let map_runs = server.get("/admin/map-runs")?;
     if view["status"] != "SUCCEEDED" || map_runs[0]["itemCounts"]["succeeded"] != items {
         bail!("the map went wrong: {view:#}, {map_runs:#}");
     }
     Ok(Side { seconds, usage: server.usage()?.since(&used) })
-}
-
-struct Server {
-    process: Child,
-    operators: String,
-}
-
-impl Server {
-    fn start(binary: &Path, folder: &Path) -> Result<Server> {
-        let mut process = Command::new(binary)
-            .args(["serve", "--operators", "127.0.0.1:0", "--public", "127.0.0.1:0"])
-            .args(["--log", "warn", "--data"])
-            .arg(folder.join("data"))
-            .arg(folder.join("stepbus.yaml"))
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut stderr = BufReader::new(process.stderr.take().context("no output")?);
-        loop {
-            let mut line = String::new();
-            if stderr.read_line(&mut line)? == 0 {
-                bail!("the server did not start");
-            }
-            if let Some((_, rest)) = line.split_once("operators on ") {
-                let (operators, _) = rest.split_once(", data in ").context("no data")?;
-                return Ok(Server { process, operators: operators.to_owned() });
-            }
-            eprint!("{line}");
-        }
-    }
-
-    fn usage(&self) -> Result<Usage> {
-        Usage::of(&self.process.id().to_string())
-    }
-
-    fn get(&self, path: &str) -> Result<Value> {
-        let url = format!("{}/admin/{path}", self.operators);
-        Ok(ureq::get(&url).call()?.body_mut().read_json()?)
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let url = format!("{}/admin/{path}", self.operators);
-        Ok(ureq::post(&url).send_json(body)?.body_mut().read_json()?)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// The system that is called, in a process of its own.

@@ -96,7 +96,7 @@ impl Stepbus {
         binary: &Path,
         project: &Path,
         data: &Path,
-        sandbox: &Sandbox,
+        environment: &[(&str, &str)],
     ) -> Result<Stepbus> {
         let mut process = Command::new(binary)
             .args([
@@ -111,7 +111,7 @@ impl Stepbus {
             .arg("--data")
             .arg(data)
             .arg(project)
-            .envs(sandbox.addresses.environment())
+            .envs(environment.iter().copied())
             .env("SYNC_KEY", SYNC_KEY)
             .stderr(Stdio::piped())
             .spawn()?;

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let queues = {
         let sandbox = Sandbox::start(&binary, arguments.products, Some(&recording))?;
         let data = folder.path().join("recorded");
-        let stepbus = Stepbus::start(&binary, &example(), &data, &sandbox)?;
+        let stepbus = Stepbus::start(&binary, &example(), &data, &sandbox.addresses.environment())?;
         sync(&stepbus, arguments.products)?;
         queues(&sandbox, read(&recording)?)
     };
@@ -117,7 +117,7 @@ fn queues(sandbox: &Sandbox, requests: Vec<Recorded>) -> [Vec<Recorded>; 4] {
 
 fn engine(binary: &Path, data: &Path, sandbox: &Sandbox, products: usize) -> Result<Side> {
     sandbox.control("reset", true)?;
-    let stepbus = Stepbus::start(binary, &example(), data, sandbox)?;
+    let stepbus = Stepbus::start(binary, &example(), data, &sandbox.addresses.environment())?;
     let before = sandbox.cpu_seconds()?;
     let used = stepbus.usage()?;
     let seconds = sync(&stepbus, products)?;

@@ -8,12 +8,14 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use parking_lot::RwLock;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use stepbus_model::Limits;
+use tokio::runtime::{self, Handle};
 
 use crate::trouble::Trouble;
 
@@ -24,9 +26,14 @@ const IDLE: Duration = Duration::from_secs(55);
 /// once per connection.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
+    pools: Arc<RwLock<Vec<(runtime::Id, Pool)>>>,
+    idle_connections: usize,
     response_bytes: usize,
 }
+
+/// The open connections of one runtime, whose threads serve them.
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -58,12 +65,35 @@ impl HttpClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(limits.http_idle_connections)
-            .build(https);
-        HttpClient { client, response_bytes: limits.response_bytes }
+        HttpClient {
+            connector: https,
+            pools: Arc::default(),
+            idle_connections: limits.http_idle_connections,
+            response_bytes: limits.response_bytes,
+        }
+    }
+
+    /// Each runtime has connections of its own: a call would wait for the other's threads.
+    fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
+        let here = Handle::current().id();
+        let find = |pools: &[(runtime::Id, Pool)]| {
+            let found = pools.iter().find(|(runtime, _)| *runtime == here);
+            found.map(|(_, pool)| pool.clone())
+        };
+        let known = find(&self.pools.read());
+        let pool = known.unwrap_or_else(|| {
+            let mut pools = self.pools.write();
+            find(&pools).unwrap_or_else(|| {
+                let pool = Client::builder(TokioExecutor::new())
+                    .pool_timer(TokioTimer::new())
+                    .pool_idle_timeout(IDLE)
+                    .pool_max_idle_per_host(self.idle_connections)
+                    .build(self.connector.clone());
+                pools.push((here, Pool::clone(&pool)));
+                pool
+            })
+        });
+        pool.request(request)
     }
 
     pub(crate) async fn send(
@@ -81,11 +111,8 @@ impl HttpClient {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let exchange = async {
-            let response = self
-                .client
-                .request(request)
-                .await
-                .map_err(|error| Trouble::connection(host, &error))?;
+            let response =
+                self.request(request).await.map_err(|error| Trouble::connection(host, &error))?;
             let (parts, body) = response.into_parts();
             let body = read(body, self.response_bytes, host).await?;
             Ok(Answer { status: parts.status, headers: parts.headers, body })

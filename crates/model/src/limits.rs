@@ -159,6 +159,9 @@ pub struct Limits {
     pub breaker_first_ms: u64,
     /// Longest time for which a circuit stays open before the next probe.
     pub breaker_cap_ms: u64,
+    /// Executions and deliveries of one run in hand at once up to which the run is worked on by the
+    /// threads that also answer callers; one with more goes to threads of its own.
+    pub front_work: usize,
     /// Timers held in memory; later ones wait in the store.
     pub timers_in_memory: usize,
     /// Open runs whose priority is not `normal` that memory remembers; the oldest go first.
@@ -274,6 +277,7 @@ impl Limits {
         breaker_failures: 10,
         breaker_first_ms: 500,
         breaker_cap_ms: 15_000,
+        front_work: 16,
         timers_in_memory: 10_000,
         prioritized_runs: 10_000,
         group_commit_batches: 1_000,

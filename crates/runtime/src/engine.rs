@@ -22,6 +22,7 @@ use crate::priority::Priorities;
 use crate::queues::{self, Queues};
 use crate::schedules::Schedules;
 use crate::targets::LogFiles;
+use crate::threads::Threads;
 use crate::workflow::{Activities, Executions};
 
 /// A running system over one store.
@@ -31,6 +32,7 @@ pub struct Engine {
     pub(crate) connect: Arc<Connect>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limits: Limits,
+    pub(crate) threads: Arc<Threads>,
     pub(crate) deliveries: Deliveries,
     pub(crate) executions: Executions,
     pub(crate) queues: Queues,
@@ -73,6 +75,8 @@ impl Engine {
         equip(&connect, declared)?;
         let holds = Holds::load(&*store).await?;
         let activities = Activities::load(&*store).await?;
+        let threads = Threads::start(limits.front_work)
+            .map_err(|error| StoreError::Failed(format!("no threads to work with: {error}")))?;
         let engine = Arc::new_cyclic(|me| Engine {
             me: me.clone(),
             holds,
@@ -88,6 +92,7 @@ impl Engine {
             connect,
             clock,
             limits,
+            threads,
             deliveries: Deliveries::default(),
             executions: Executions::default(),
             queues: Queues::default(),
@@ -131,6 +136,12 @@ impl Engine {
     /// Stops taking up work. What is in flight is dropped and taken up again at the next start.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Stops, and waits until the threads that bulk work runs on are gone.
+    pub async fn close(&self) {
+        self.stop();
+        self.threads.stop().await;
     }
 
     #[must_use]

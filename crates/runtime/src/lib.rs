@@ -29,6 +29,7 @@ mod schedules;
 mod targets;
 #[cfg(test)]
 mod testing;
+mod threads;
 mod views;
 mod workflow;
 

@@ -70,7 +70,7 @@ impl Server {
                 tracing::warn!("requests under way were cut off");
             }
         }
-        self.engine.stop();
+        self.engine.close().await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use stepbus_model::RunId;
 
 use super::attempt;
 use super::batch;
@@ -17,7 +18,7 @@ use crate::engine::Engine;
 pub(super) fn staff(engine: &Arc<Engine>, queue: &Arc<Queue>, wanted: usize) {
     for _ in 0..queue.hire(wanted) {
         let (engine, queue) = (engine.clone(), queue.clone());
-        tokio::spawn(async move {
+        engine.threads.front().clone().spawn(async move {
             tokio::select! {
                 () = engine.stopped() => {}
                 // The store is closed: there is nothing to keep and nobody to tell.
@@ -36,29 +37,30 @@ impl Drop for InHand<'_> {
     }
 }
 
-async fn work(engine: &Arc<Engine>, queue: &Queue) -> Result<(), Stopped> {
+async fn work(engine: &Arc<Engine>, queue: &Arc<Queue>) -> Result<(), Stopped> {
     queue.look_around(engine).await?;
     while let Some(step) = queue.next(engine).await {
         match step {
             Step::Deliver(task) => {
-                let spare = task.again();
+                let (spare, run) = (task.again(), task.row.run);
                 let _in_hand = InHand(queue);
-                let delivered = AssertUnwindSafe(attempt::deliver(engine, queue, *task));
-                match delivered.catch_unwind().await {
-                    Ok(delivered) => delivered?,
-                    Err(_) => attempt::panicked(engine, queue, spare).await?,
+                let deliver = |engine: Arc<Engine>, queue: Arc<Queue>| async move {
+                    attempt::deliver(&engine, &queue, *task).await
+                };
+                if done(engine, queue, run, deliver).await?.is_err() {
+                    attempt::panicked(engine, queue, spare).await?;
                 }
             }
             Step::Batch(tasks) => {
+                let Some(run) = tasks.first().map(|first| first.row.run) else { continue };
                 let spare: Vec<_> = tasks.iter().map(Task::again).collect();
                 let _in_hand: Vec<_> = spare.iter().map(|_| InHand(queue)).collect();
-                let delivered = AssertUnwindSafe(batch::deliver(engine, queue, tasks));
-                match delivered.catch_unwind().await {
-                    Ok(delivered) => delivered?,
-                    Err(_) => {
-                        for task in spare {
-                            attempt::panicked(engine, queue, task).await?;
-                        }
+                let deliver = |engine: Arc<Engine>, queue: Arc<Queue>| async move {
+                    batch::deliver(&engine, &queue, tasks).await
+                };
+                if done(engine, queue, run, deliver).await?.is_err() {
+                    for task in spare {
+                        attempt::panicked(engine, queue, task).await?;
                     }
                 }
             }
@@ -75,4 +77,26 @@ async fn work(engine: &Arc<Engine>, queue: &Queue) -> Result<(), Stopped> {
         }
     }
     Ok(())
+}
+
+/// A delivery panicked.
+struct Panicked;
+
+/// Has it done by the threads of its run.
+async fn done<F>(
+    engine: &Arc<Engine>,
+    queue: &Arc<Queue>,
+    run: RunId,
+    deliver: impl FnOnce(Arc<Engine>, Arc<Queue>) -> F,
+) -> Result<Result<(), Panicked>, Stopped>
+where
+    F: Future<Output = Result<(), Stopped>> + Send + 'static,
+{
+    let delivered = AssertUnwindSafe(deliver(engine.clone(), queue.clone())).catch_unwind();
+    match engine.threads.begin(run).done(delivered).await {
+        Some(Ok(delivered)) => delivered.map(Ok),
+        Some(Err(_)) => Ok(Err(Panicked)),
+        // The engine stops.
+        None => Err(Stopped),
+    }
 }

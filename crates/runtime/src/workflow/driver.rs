@@ -14,7 +14,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use stepbus_asl::{
     Command, Execution, Input, MapRunSpec, Outcome, Program, RunTask, TaskId, Timer, Visit,
 };
-use stepbus_model::{ExecutionId, MapRunId, Timestamp, crash};
+use stepbus_model::{ExecutionId, MapRunId, RunId, Timestamp, crash};
 use stepbus_store::{
     Batch, Cause, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, MapRunStatus,
     SnapshotRow, StoreError,
@@ -252,6 +252,10 @@ impl Driver {
 
     pub(super) fn id(&self) -> ExecutionId {
         self.row.id
+    }
+
+    pub(super) fn run_id(&self) -> RunId {
+        self.row.run
     }
 
     /// Goes on with the map runs whose state is open, ends those whose state was left.

@@ -92,7 +92,10 @@ pub(super) fn run(
         // In a task of its own: many children must not slow the parent's other branches.
         let mut runner = JoinSet::new();
         let (of_runner, spec) = (engine.clone(), Arc::new(*spec));
-        runner.spawn(async move { carry_out(&of_runner, id, &parent, &spec, fresh, &here).await });
+        let threads = engine.threads.for_many(children_at_once(&engine, &spec));
+        let carried_out =
+            async move { carry_out(&of_runner, id, &parent, &spec, fresh, &here).await };
+        runner.spawn_on(carried_out, &threads);
         let ended = match runner.join_next().await {
             Some(Ok(ended)) => ended,
             lost => {
@@ -270,4 +273,13 @@ pub(super) async fn give_up(
         outcome: MapRunOutcome::Failed(failure.clone()),
         batch,
     })
+}
+
+/// How many children there will be at once, as far as is known.
+fn children_at_once(engine: &Engine, spec: &MapRunSpec) -> usize {
+    let window = window::window(&engine.limits, spec.max_concurrency);
+    match &spec.source {
+        MapSource::Items(items) => items.as_array().map_or(0, Vec::len).min(window),
+        MapSource::Reader(_) => window,
+    }
 }

@@ -256,7 +256,7 @@ impl Executions {
     /// Runs a map run that was redriven after its execution had ended.
     pub(crate) fn launch_map_run(&self, engine: &Arc<Engine>, map_run: MapRunId) {
         let engine = engine.clone();
-        tokio::spawn(async move {
+        engine.threads.back().clone().spawn(async move {
             tokio::select! {
                 biased;
                 () = engine.stopped() => {}
@@ -414,7 +414,7 @@ impl Executions {
         let engine = engine.clone();
         tokio::spawn(async move {
             match Driver::load(engine.clone(), id, mailbox).await {
-                Ok(Some(driver)) => drive(&engine, driver).await,
+                Ok(Some(driver)) => spawn(&engine, driver),
                 Ok(None) => engine.executions.leave(&engine, id),
                 Err(error) => {
                     tracing::error!(execution = %id, %error, "cannot take the execution up");
@@ -498,8 +498,12 @@ impl Executions {
 }
 
 fn spawn(engine: &Arc<Engine>, driver: Driver) {
-    let engine = engine.clone();
-    tokio::spawn(async move { drive(&engine, driver).await });
+    let work = engine.threads.begin(driver.run_id());
+    let (threads, engine) = (work.threads().clone(), engine.clone());
+    threads.spawn(async move {
+        drive(&engine, driver).await;
+        drop(work);
+    });
 }
 
 async fn drive(engine: &Arc<Engine>, mut driver: Driver) {

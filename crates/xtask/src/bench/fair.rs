@@ -22,6 +22,10 @@ pub(crate) struct Arguments {
     /// Of the single changes: low, normal or high. The backfill is normal.
     #[arg(long, default_value = "normal")]
     priority: String,
+
+    /// How the server is built.
+    #[arg(long, default_value = "release")]
+    profile: String,
 }
 
 const TARGET: f64 = 3.0;
@@ -29,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const DEADLINE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let binary = build("release")?;
+    let binary = build(&arguments.profile)?;
     let folder = tempfile::tempdir()?;
     let sandbox = Sandbox::start(&binary, arguments.products, None)?;
     let data = folder.path().join("data");

@@ -79,7 +79,7 @@ pub struct Limits {
     pub map_concurrency: usize,
     /// Items of one page of a map run.
     pub map_page_items: usize,
-    /// Children of a map run that end as they begin and share a commit.
+    /// Children of a map run whose ends share a commit.
     pub map_children_per_commit: usize,
     /// Days after its end for which an execution can be redriven. AWS: 14.
     pub redrive_days: u64,
@@ -133,7 +133,8 @@ pub struct Limits {
     pub http_timeout_seconds: u64,
     /// Milliseconds to reach a host before a call counts as a connection failure.
     pub http_connect_timeout_ms: u64,
-    /// Connections kept open to one host while nothing uses them.
+    /// Connections kept open to one host while nothing uses them; with fewer than calls at once,
+    /// some are opened anew all the time.
     pub http_idle_connections: usize,
     /// Redirects followed for one GET.
     pub http_redirects: usize,
@@ -264,7 +265,7 @@ impl Limits {
         task_recoveries: 5,
         http_timeout_seconds: 60,
         http_connect_timeout_ms: 5_000,
-        http_idle_connections: 256,
+        http_idle_connections: 1_000,
         http_redirects: 5,
         exchange_bytes: 8 * 1024,
         error_chars: 400,
@@ -309,6 +310,7 @@ impl Limits {
         express_seconds: Some(300),
         delivery_age_least_seconds: 60,
         map_concurrency: 10_000,
+        http_idle_connections: 10_000,
         csv_header_bytes: 10 * 1024,
         ..Limits::DEFAULT
     };

@@ -17,7 +17,7 @@ use stepbus_store::{
 use uuid::Uuid;
 
 use super::care::Watch;
-use super::driver::{self, Driver, Fate, end};
+use super::driver::{Driver, Ending, Fate, Place, end};
 use super::items::source_name;
 use super::map_run::{self, Parent};
 use super::pages::{Member, Trouble, Unit};
@@ -224,21 +224,21 @@ impl Begun {
         self.execution.outcome().is_some() && !self.commands.iter().any(acts)
     }
 
-    /// Adds a child that is over to the batch.
-    pub(super) fn record(self, batch: &mut Batch) -> ExecutionStatus {
-        let Begun { mut row, execution, entry, old, .. } = self;
-        if let Some(outcome) = execution.outcome() {
-            driver::close(&mut row, end(outcome, execution.latest()));
-        }
-        let (id, status) = (row.id, row.status);
+    /// The end of a child that is over.
+    pub(super) fn ending(self) -> Option<Ending> {
+        let Begun { row, execution, entry, old, .. } = self;
+        let end = end(execution.outcome()?, execution.latest());
         let entries = journal::encode(&[(row.started, entry)]);
-        match old {
-            Some(old) => batch.restart_execution(&old, row),
-            None => batch.start_execution(row),
-        }
-        batch.append_journal(JournalRow { execution: id, first: 0, count: 1, entries });
-        status
+        let journal = JournalRow { execution: row.id, first: 0, count: 1, entries };
+        Some(Ending::new(row, Place::New { replaces: old }, end, Some(journal)))
     }
+}
+
+/// What became of a child that was driven.
+pub(super) struct Ended {
+    pub status: ExecutionStatus,
+    /// To be committed, unless that has happened.
+    pub ending: Option<Box<Ending>>,
 }
 
 /// Runs a child that has begun to its end.
@@ -248,12 +248,12 @@ pub(super) async fn run(
     begun: Begun,
     presence: Arc<Presence>,
     watch: Watch,
-) -> Result<ExecutionStatus, StoreError> {
+) -> Result<Ended, StoreError> {
     let mut driver = Driver::child(engine, begun, family.processor.clone(), presence);
     if let Watch::MayNotCall(crashes) = watch {
         driver.may_not_call(crashes);
     }
-    ended(driver.run().await?)
+    to_its_end(driver).await
 }
 
 /// Takes up a child that was in flight when the process ended.
@@ -262,10 +262,10 @@ pub(super) async fn resume(
     family: &Family,
     row: ExecutionRow,
     presence: Arc<Presence>,
-) -> Result<ExecutionStatus, StoreError> {
+) -> Result<Ended, StoreError> {
     let processor = family.processor.clone();
-    let mut driver = Driver::resumed(engine, row, processor, None, Some(presence)).await?;
-    ended(driver.run().await?)
+    let driver = Driver::resumed(engine, row, processor, None, Some(presence)).await?;
+    to_its_end(driver).await
 }
 
 /// Has a child that did not succeed go on from where it failed, or from a state that it was in.
@@ -275,7 +275,7 @@ pub(super) async fn redrive(
     (row, unit): (ExecutionRow, Unit),
     state: Option<&str>,
     presence: Arc<Presence>,
-) -> Result<ExecutionStatus, Trouble> {
+) -> Result<Ended, Trouble> {
     let found = match state {
         None => None,
         // One that was to run again already, before a state was named, need not have entered it.
@@ -292,9 +292,9 @@ pub(super) async fn redrive(
     Ok(resume(engine, family, row, presence).await?)
 }
 
-fn ended(fate: Fate) -> Result<ExecutionStatus, StoreError> {
-    match fate {
-        Fate::Ended(status) => Ok(status),
+async fn to_its_end(mut driver: Driver) -> Result<Ended, StoreError> {
+    match driver.run().await? {
+        Fate::Ended(status) => Ok(Ended { status, ending: driver.take_ending() }),
         Fate::Parked(_) => Err(StoreError::Failed("a map's child left memory".to_owned())),
     }
 }

@@ -30,10 +30,12 @@ use crate::engine::Engine;
 use crate::publish::Effects;
 
 mod dispatch;
+mod ending;
 mod held;
 mod recovery;
 
 use dispatch::Wait;
+pub(super) use ending::{Ending, Place};
 use held::HeldTasks;
 pub use recovery::IN_FLIGHT_AT_CRASH;
 
@@ -118,6 +120,8 @@ pub(super) struct Driver {
     told: Vec<oneshot::Sender<()>>,
     /// Commands of inputs that are in the store already.
     first: Vec<Command>,
+    /// Of a map's child: its end, which its map run commits.
+    uncommitted: Option<Box<Ending>>,
 }
 
 /// What one round of inputs amounts to.
@@ -247,6 +251,7 @@ impl Driver {
             ended: None,
             told: Vec::new(),
             first: Vec::new(),
+            uncommitted: None,
         }
     }
 
@@ -281,7 +286,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Drives until the execution ends or leaves memory. Messages that come after that find the
+    /// Drives until the execution ends or leaves memory; the end of a map's child may be left to its
+    /// map run to commit ([`Driver::take_ending`]). Messages that come after that find the
     /// mailbox open until the driver is dropped.
     pub(super) async fn run(&mut self) -> Result<Fate, StoreError> {
         let mut step = Step::default();
@@ -427,6 +433,10 @@ impl Driver {
 
     /// Commits what a step amounts to, then acts on it.
     async fn settle(&mut self, mut step: Step) -> Result<(), StoreError> {
+        if self.only_ends(&step) {
+            self.uncommitted = self.ending().map(Box::new);
+            return Ok(());
+        }
         let standard = self.row.kind == ExecutionKind::Standard;
         let due = standard && !self.pending.is_empty();
         if due || self.ended.is_some() || !step.batch.is_empty() {
@@ -467,28 +477,19 @@ impl Driver {
 
     /// Adds the row, or what changed of it, and the journal's new entries.
     fn record(&mut self, batch: &mut Batch) {
-        let end = self.ended.as_ref().map(|outcome| end(outcome, self.execution.latest()));
-        match (self.stored, end) {
-            (true, None) => {}
-            (true, Some(end)) => {
-                batch.end_execution(&self.row, end);
-                if self.awaited_by_parent {
-                    batch.child_ended(self.row.id);
-                }
-                if self.snapshot_at.is_some() {
-                    batch.delete_snapshot(self.row.id);
-                }
+        if let Some(ending) = self.ending() {
+            ending.record(batch);
+            if self.awaited_by_parent {
+                batch.child_ended(self.row.id);
             }
-            (false, end) => {
-                if let Some(end) = end {
-                    close(&mut self.row, end);
-                }
-                match self.replaces.take() {
-                    Some(old) => batch.restart_execution(&old, self.row.clone()),
-                    None => batch.start_execution(self.row.clone()),
-                }
-                self.stored = true;
+            return;
+        }
+        if !self.stored {
+            match self.replaces.take() {
+                Some(old) => batch.restart_execution(&old, self.row.clone()),
+                None => batch.start_execution(self.row.clone()),
             }
+            self.stored = true;
         }
         if let Some(row) = self.pending.take(&self.row) {
             batch.append_journal(row);
@@ -620,15 +621,6 @@ fn status(outcome: &Outcome) -> ExecutionStatus {
         Outcome::TimedOut(_) => ExecutionStatus::TimedOut,
         Outcome::Aborted(_) => ExecutionStatus::Aborted,
     }
-}
-
-/// The row of an execution that ended before it was stored.
-pub(super) fn close(row: &mut ExecutionRow, end: ExecutionEnd) {
-    row.status = end.status;
-    row.ended = Some(end.at);
-    row.output = end.output;
-    row.error = end.error;
-    row.error_cause = end.error_cause;
 }
 
 pub(super) fn end(outcome: &Outcome, at: Timestamp) -> ExecutionEnd {

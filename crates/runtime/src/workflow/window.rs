@@ -1,6 +1,6 @@
 //! The window of a map run: as many children at once as it may have, started from the pages in
-//! order. A child that waits for nothing is over as soon as it has begun: many of those share a
-//! commit. The others are driven, each in a task of its own.
+//! order. A child that waits for nothing is over as soon as it has begun. The others are driven, each
+//! in a task of its own. The ends of many share a commit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::care::{Care, Watch};
-use super::child::{self, Family};
+use super::child::{self, Ended as ChildEnded, Family};
 use super::map_run::{Ended, Parent, give_up};
 use super::pages::{Loaded, Pump, Trouble, Unit, max_items};
 use super::results;
@@ -97,7 +97,9 @@ pub(super) struct MapRun<'a> {
     flying: u64,
     /// Children that are over and not handed over for commit yet.
     over: Over,
-    commits: FuturesUnordered<BoxFuture<'a, Result<(), StoreError>>>,
+    commits: FuturesUnordered<BoxFuture<'a, Result<Driven, StoreError>>>,
+    /// Children that were driven and are over, but not on disk.
+    ending: usize,
     /// The children at work, with all that works for them.
     roll: Roll,
     presence: &'a Arc<Presence>,
@@ -105,15 +107,25 @@ pub(super) struct MapRun<'a> {
     care: Option<Care>,
 }
 
+/// Ends that become one commit.
 #[derive(Default)]
 struct Over {
     batch: Batch,
     children: usize,
+    driven: Driven,
+}
+
+/// Those of them that were driven: they count as at work until they are on disk.
+#[derive(Default)]
+struct Driven {
+    children: usize,
+    items: u64,
+    watched: usize,
 }
 
 /// What became of a child, and of how many items.
 struct Tally {
-    status: ExecutionStatus,
+    ended: ChildEnded,
     items: u32,
     watched: bool,
 }
@@ -167,6 +179,7 @@ impl<'a> MapRun<'a> {
             flying: 0,
             over: Over::default(),
             commits: FuturesUnordered::new(),
+            ending: 0,
             roll,
             presence,
             care,
@@ -190,7 +203,7 @@ impl<'a> MapRun<'a> {
             if self.waited_for && self.too_many_failed() {
                 return self.give_up(tolerance_exceeded()).await;
             }
-            let idle = self.children.is_empty() && self.commits.is_empty();
+            let idle = self.at_work() == 0 && self.commits.is_empty();
             let hungry = !self.all_here && self.waiting.units.is_empty();
             if self.all_here && idle && self.waiting.units.is_empty() {
                 return self.succeed().await;
@@ -198,18 +211,18 @@ impl<'a> MapRun<'a> {
             let more = !self.waiting.units.is_empty() && self.has_room();
             tokio::select! {
                 Some(done) = self.commits.next(), if !self.commits.is_empty() => {
-                    done?;
+                    self.on_disk(&done?);
                     crash::point("map.child_after_commit");
                 }
-                Some(ended) = self.children.join_next(), if !self.children.is_empty() => {
-                    match ended {
-                        Ok(Ok(tally)) => self.count(&tally),
-                        Ok(Err(Trouble::Store(error))) => return Err(error),
-                        Ok(Err(Trouble::Failed(failure))) => return self.give_up(failure).await,
-                        Err(panic) => {
-                            let failure = Failure::new("States.Runtime", panic.to_string());
-                            return self.give_up(failure).await;
+                Some(ended) = self.children.join_next(), if self.may_join() => {
+                    let mut next = Some(ended);
+                    while let Some(ended) = next {
+                        match self.joined(ended) {
+                            Ok(()) => {}
+                            Err(Trouble::Store(error)) => return Err(error),
+                            Err(Trouble::Failed(failure)) => return self.give_up(failure).await,
                         }
+                        next = self.may_join().then(|| self.children.try_join_next()).flatten();
                     }
                 }
                 page = self.pages.recv(), if hungry => match page {
@@ -229,16 +242,42 @@ impl<'a> MapRun<'a> {
         }
     }
 
+    /// Children at work: also those whose ends are not on disk.
+    fn at_work(&self) -> usize {
+        self.children.len() + self.ending
+    }
+
     fn has_room(&self) -> bool {
-        self.children.len() < self.window() && self.commits.len() < COMMITS
+        self.at_work() < self.window() && self.over.children < self.most_over()
+    }
+
+    /// Ends that may share a commit.
+    fn most_over(&self) -> usize {
+        self.engine.limits.map_children_per_commit.max(1)
+    }
+
+    fn may_join(&self) -> bool {
+        !self.children.is_empty() && self.over.children < self.most_over()
+    }
+
+    fn joined(
+        &mut self,
+        ended: Result<Result<Tally, Trouble>, tokio::task::JoinError>,
+    ) -> Result<(), Trouble> {
+        match ended {
+            Ok(tally) => self.count(tally?),
+            Err(panic) => {
+                return Err(Trouble::Failed(Failure::new("States.Runtime", panic.to_string())));
+            }
+        }
+        Ok(())
     }
 
     /// Starts children while there is room; not too many at a stretch, others work here too.
     fn fill(&mut self) -> Result<(), Failure> {
-        let window = self.window();
-        let most = self.engine.limits.map_children_per_commit.max(1);
-        while self.children.len() < window && self.commits.len() < COMMITS {
-            if self.over.children >= most || (self.waited_for && self.too_many_failed()) {
+        let (window, most) = (self.window(), self.most_over());
+        while self.at_work() < window && self.over.children < most {
+            if self.waited_for && self.too_many_failed() {
                 break;
             }
             let Some(unit) = self.waiting.units.pop_front() else { break };
@@ -252,13 +291,29 @@ impl<'a> MapRun<'a> {
     fn show(&self) {
         let live = &self.listed.live;
         live.items.store(self.flying, Ordering::Relaxed);
-        live.children.store(self.children.len() as u64, Ordering::Relaxed);
+        live.children.store(self.at_work() as u64, Ordering::Relaxed);
     }
 
-    fn count(&mut self, tally: &Tally) {
-        self.flying = self.flying.saturating_sub(u64::from(tally.items));
-        *self.counts.column(tally.status) += i64::from(tally.items);
-        if tally.watched {
+    /// A child that was driven is over; it is at work until its end is on disk.
+    fn count(&mut self, tally: Tally) {
+        let Tally { ended, items, watched } = tally;
+        *self.counts.column(ended.status) += i64::from(items);
+        let driven = Driven { children: 1, items: u64::from(items), watched: usize::from(watched) };
+        self.ending += 1;
+        match ended.ending {
+            None => self.on_disk(&driven),
+            Some(ending) => {
+                ending.record(&mut self.over.batch);
+                self.over.children += 1;
+                self.over.driven.add(&driven);
+            }
+        }
+    }
+
+    fn on_disk(&mut self, driven: &Driven) {
+        self.ending -= driven.children;
+        self.flying = self.flying.saturating_sub(driven.items);
+        for _ in 0..driven.watched {
             self.watched_ended();
         }
     }
@@ -311,8 +366,8 @@ impl<'a> MapRun<'a> {
             let presence = self.roll.sign(Some(self.presence.clone()));
             self.flying += u64::from(items);
             self.children.spawn(async move {
-                let status = child::resume(engine, &family, row, presence).await?;
-                Ok(Tally { status, items, watched })
+                let ended = child::resume(engine, &family, row, presence).await?;
+                Ok(Tally { ended, items, watched })
             });
             return Ok(());
         }
@@ -324,18 +379,18 @@ impl<'a> MapRun<'a> {
             self.flying += u64::from(items);
             self.children.spawn(async move {
                 let state = state.as_deref();
-                let status = child::redrive(engine, &family, old, state, presence).await?;
-                Ok(Tally { status, items, watched })
+                let ended = child::redrive(engine, &family, old, state, presence).await?;
+                Ok(Tally { ended, items, watched })
             });
             return Ok(());
         }
         let begun = self.family.begin(self.engine, unit, old, None)?;
         if begun.is_over() {
-            let status = begun.record(&mut self.over.batch);
-            self.over.children += 1;
-            *self.counts.column(status) += i64::from(items);
-            if watched {
-                self.watched_ended();
+            if let Some(ending) = begun.ending() {
+                *self.counts.column(ending.status()) += i64::from(items);
+                ending.record(&mut self.over.batch);
+                self.over.children += 1;
+                self.over.driven.watched += usize::from(watched);
             }
             return Ok(());
         }
@@ -343,8 +398,8 @@ impl<'a> MapRun<'a> {
         let presence = self.roll.sign(Some(self.presence.clone()));
         self.flying += u64::from(items);
         self.children.spawn(async move {
-            let status = child::run(engine, &family, begun, presence, watch).await?;
-            Ok(Tally { status, items, watched })
+            let ended = child::run(engine, &family, begun, presence, watch).await?;
+            Ok(Tally { ended, items, watched })
         });
         Ok(())
     }
@@ -355,13 +410,18 @@ impl<'a> MapRun<'a> {
         self.row.from_state.is_some() || row.kind == ExecutionKind::Standard && same
     }
 
-    /// Hands over for commit the children that are over.
+    /// Hands over for commit the children that are over, unless enough others are on their way.
     fn hand_over(&mut self) {
-        if self.over.children > 0 {
-            let over = std::mem::take(&mut self.over);
-            crash::point("map.child_before_commit");
-            self.commits.push(self.engine.store.commit(over.batch));
+        if self.over.children > 0 && self.commits.len() < COMMITS {
+            self.commit_over();
         }
+    }
+
+    fn commit_over(&mut self) {
+        let Over { batch, driven, .. } = std::mem::take(&mut self.over);
+        crash::point("map.child_before_commit");
+        let commit = self.engine.store.commit(batch);
+        self.commits.push(Box::pin(async move { commit.await.map(|()| driven) }));
     }
 
     /// The results go where they are to go; their output is the state's.
@@ -415,9 +475,16 @@ impl<'a> MapRun<'a> {
     /// Stops the children and waits until nothing of them is left; those that are over are kept.
     pub(super) async fn halt(&mut self) {
         self.pages.close();
-        self.hand_over();
-        self.children.shutdown().await;
+        self.children.abort_all();
+        while let Some(ended) = self.children.join_next().await {
+            if let Ok(Ok(tally)) = ended {
+                self.count(tally);
+            }
+        }
         self.roll.empty().await;
+        if self.over.children > 0 {
+            self.commit_over();
+        }
         while self.commits.next().await.is_some() {}
         // What they had handed over for commit comes before whatever is read next.
         let _ = self.engine.store.commit(Batch::new()).await;
@@ -441,6 +508,28 @@ impl<'a> MapRun<'a> {
             }
         };
         Ok(Ended { batch, ..ended })
+    }
+}
+
+impl Driven {
+    fn add(&mut self, other: &Driven) {
+        self.children += other.children;
+        self.items += other.items;
+        self.watched += other.watched;
+    }
+}
+
+impl Drop for MapRun<'_> {
+    /// The ends of children that are over are not lost when the Map state is left.
+    fn drop(&mut self) {
+        while let Some(ended) = self.children.try_join_next() {
+            if let Ok(Ok(tally)) = ended {
+                self.count(tally);
+            }
+        }
+        if self.over.children > 0 {
+            self.commit_over();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The pooled HTTP client: one request out, one bounded answer in.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,52 +77,55 @@ impl HttpClient {
     /// Each runtime has connections of its own: a call would wait for the other's threads.
     fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
         let here = Handle::current().id();
-        let find = |pools: &[(runtime::Id, Pool)]| {
-            let found = pools.iter().find(|(runtime, _)| *runtime == here);
-            found.map(|(_, pool)| pool.clone())
-        };
-        let known = find(&self.pools.read());
-        let pool = known.unwrap_or_else(|| {
-            let mut pools = self.pools.write();
-            find(&pools).unwrap_or_else(|| {
-                let pool = Client::builder(TokioExecutor::new())
-                    .pool_timer(TokioTimer::new())
-                    .pool_idle_timeout(IDLE)
-                    .pool_max_idle_per_host(self.idle_connections)
-                    .build(self.connector.clone());
-                pools.push((here, Pool::clone(&pool)));
-                pool
-            })
-        });
-        pool.request(request)
+        let pools = self.pools.read();
+        if let Some((_, pool)) = pools.iter().find(|(runtime, _)| *runtime == here) {
+            return pool.request(request);
+        }
+        drop(pools);
+        let pool: Pool = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(self.idle_connections)
+            .build(self.connector.clone());
+        let response = pool.request(request);
+        let mut pools = self.pools.write();
+        // Another thread may have been faster: then this pool has one call.
+        if pools.iter().all(|(runtime, _)| *runtime != here) {
+            pools.push((here, pool));
+        }
+        response
     }
 
-    pub(crate) async fn send(
+    /// No `async fn`: what a request consists of would be kept until there is an answer.
+    pub(crate) fn send(
         &self,
         method: Method,
         uri: Uri,
         headers: HeaderMap,
         body: Bytes,
         timeout: Duration,
-    ) -> Result<Answer, Trouble> {
-        let host = uri.authority().cloned();
-        let host = host.as_ref().map_or("the host", |authority| authority.as_str());
+    ) -> impl Future<Output = Result<Answer, Trouble>> + Send + '_ {
+        let authority = uri.authority().cloned();
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let exchange = async {
-            let response =
-                self.request(request).await.map_err(|error| Trouble::connection(host, &error))?;
-            let (parts, body) = response.into_parts();
-            let body = read(body, self.response_bytes, host).await?;
-            Ok(Answer { status: parts.status, headers: parts.headers, body })
-        };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Trouble::timeout(host, timeout)),
+        let response = self.request(request);
+        async move {
+            let host = authority.as_ref().map_or("the host", |authority| authority.as_str());
+            match tokio::time::timeout(timeout, answer(response, self.response_bytes, host)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Trouble::timeout(host, timeout)),
+            }
         }
     }
+}
+
+async fn answer(response: ResponseFuture, limit: usize, host: &str) -> Result<Answer, Trouble> {
+    let response = response.await.map_err(|error| Trouble::connection(host, &error))?;
+    let (parts, body) = response.into_parts();
+    let body = read(body, limit, host).await?;
+    Ok(Answer { status: parts.status, headers: parts.headers, body })
 }
 
 async fn read(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, Trouble> {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use stepbus_model::{Clock, Limits, Share};
@@ -65,6 +67,23 @@ pub struct DeliveryRequest {
     pub remote_id: Option<String>,
     /// Whose turn it takes where several wait for the same system.
     pub share: Share,
+}
+
+impl Inner {
+    fn connection_of(&self, task: &HttpTask) -> Result<Arc<Connection>, CallError> {
+        let Some(name) = &task.connection else { return Ok(Arc::clone(&self.anonymous)) };
+        let found = self.registry.read().connections.get(name).map(Arc::clone);
+        found.ok_or_else(|| {
+            let cause = format!("there is no connection `{name}`");
+            CallError {
+                error: "Events.ConnectionResource.ResourceNotFound".to_owned(),
+                cause: cause.clone(),
+                status: None,
+                failure: Arc::new(Failure::new(code::NO_RESOURCE, cause)),
+                body: None,
+            }
+        })
+    }
 }
 
 impl Connect {
@@ -202,25 +221,18 @@ impl Connect {
     ///
     /// # Errors
     /// When there is no answer, or one whose status is not 2xx, under AWS's names.
-    pub async fn invoke(&self, task: HttpTask) -> Result<HttpResponse, CallError> {
-        let inner = &*self.0;
-        let connection = match &task.connection {
-            None => Some(Arc::clone(&inner.anonymous)),
-            Some(name) => inner.registry.read().connections.get(name).map(Arc::clone),
-        };
-        match connection {
-            Some(connection) => invoke::invoke(&inner.shared, &connection, task).await,
-            None => {
-                let name = task.connection.unwrap_or_default();
-                let cause = format!("there is no connection `{name}`");
-                Err(CallError {
-                    error: "Events.ConnectionResource.ResourceNotFound".to_owned(),
-                    cause: cause.clone(),
-                    status: None,
-                    failure: Arc::new(Failure::new(code::NO_RESOURCE, cause)),
-                    body: None,
-                })
-            }
+    pub fn invoke(
+        &self,
+        task: HttpTask,
+    ) -> impl Future<Output = Result<HttpResponse, CallError>> + Send + 'static {
+        let inner = Arc::clone(&self.0);
+        let default = Duration::from_secs(inner.shared.limits.http_timeout_seconds);
+        let (timeout, share) = (task.timeout.unwrap_or(default), task.share);
+        let connection = inner.connection_of(&task);
+        let asked = connection.and_then(|found| Ok((found, invoke::outgoing(task)?)));
+        async move {
+            let (connection, request) = asked?;
+            invoke::invoke(&inner.shared, &connection, &request, timeout, share).await
         }
     }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
+use stepbus_model::Share;
+
 use crate::call::{IDEMPOTENCY_KEY, header_value, writes};
 use crate::client::Answer;
 use crate::connect::Shared;
@@ -22,14 +24,10 @@ use crate::trouble::{Trouble, TroubleKind};
 pub(crate) async fn invoke(
     shared: &Shared,
     connection: &Connection,
-    task: HttpTask,
+    request: &Outgoing,
+    timeout: Duration,
+    share: Share,
 ) -> Result<HttpResponse, CallError> {
-    let default = Duration::from_secs(shared.limits.http_timeout_seconds);
-    let timeout = task.timeout.unwrap_or(default);
-    let share = task.share;
-    let request = outgoing(task).map_err(|trouble| {
-        error_of(&trouble, Failure::new(trouble.code(), trouble.message.clone()))
-    })?;
     let Shared { client, clock, limits } = shared;
     let mut may_log_in = true;
     loop {
@@ -41,11 +39,10 @@ pub(crate) async fn invoke(
             }
         };
         let started = Instant::now();
-        let sent = connection.send(client, &**clock, limits, &request, timeout).await;
+        let sent = connection.send(client, &**clock, limits, request, timeout).await;
         let took = started.elapsed();
         connection.gate.count_call(took);
-        let made =
-            || Made { connection, request: &request, took, masker: connection.masker([]), limits };
+        let made = || Made { connection, request, took, masker: connection.masker([]), limits };
         let now = clock.now();
         let answer = match sent.result {
             Ok(answer) => answer,
@@ -58,7 +55,7 @@ pub(crate) async fn invoke(
         let status = answer.status.as_u16();
         if answer.status.is_success() {
             connection.gate.answered(admission.connection);
-            return readable(answer, &request);
+            return readable(answer, request);
         }
         let failure = Arc::new(made().of_answer(&answer, code_of(answer.status), None));
         connection.gate.note_failure(now, &failure);
@@ -84,7 +81,14 @@ pub(crate) async fn invoke(
     }
 }
 
-fn outgoing(task: HttpTask) -> Result<Outgoing, Trouble> {
+/// What a task asks for, as it goes out.
+pub(crate) fn outgoing(task: HttpTask) -> Result<Outgoing, CallError> {
+    prepare(task).map_err(|trouble| {
+        error_of(&trouble, Failure::new(trouble.code(), trouble.message.clone()))
+    })
+}
+
+fn prepare(task: HttpTask) -> Result<Outgoing, Trouble> {
     let method = Method::from_bytes(task.method.to_ascii_uppercase().as_bytes())
         .ok()
         .filter(|_| !task.method.is_empty())
@@ -134,15 +138,10 @@ fn readable(answer: Answer, request: &Outgoing) -> Result<HttpResponse, CallErro
         let failure = Failure::new(trouble.code(), trouble.message.clone());
         return Err(error_of(&trouble, failure));
     }
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Ok(HttpResponse {
         status: answer.status.as_u16(),
         reason: answer.status.canonical_reason().unwrap_or_default(),
-        headers: answer
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-            .collect(),
+        headers: answer.headers,
         body: answer.body,
     })
 }

@@ -1,9 +1,11 @@
 //! What `http:invoke` asks for and gets.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use stepbus_model::Share;
 
 use crate::report::Failure;
@@ -33,9 +35,17 @@ pub struct HttpResponse {
     pub status: u16,
     /// The status line's text, as in `OK`.
     pub reason: &'static str,
-    /// In the order they came, names in lower case.
-    pub headers: Vec<(String, String)>,
+    pub(crate) headers: HeaderMap,
     pub body: Bytes,
+}
+
+impl HttpResponse {
+    /// In the order they came, names in lower case; what is no UTF-8 is replaced.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        self.headers.iter().map(|(name, value)| {
+            (name.as_str(), String::from_utf8_lossy(value.as_bytes()))
+        })
+    }
 }
 
 /// Why a task failed, under the name that Retry and Catch know.

@@ -94,7 +94,8 @@ impl TokenCache {
         if let Some(failed) = last.as_ref().filter(|failed| failed.at > entered) {
             return Err(failed.trouble.clone());
         }
-        match self.fetch(client, clock, limits).await {
+        // Apart, as it is rare and large.
+        match Box::pin(self.fetch(client, clock, limits)).await {
             Ok(token) => {
                 *last = None;
                 Ok(token)

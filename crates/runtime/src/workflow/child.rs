@@ -1,6 +1,7 @@
 //! The children of a map run: started, resumed, and ended when their map run is.
 
 use std::collections::HashSet;
+use std::future::Future;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -242,18 +243,18 @@ pub(super) struct Ended {
 }
 
 /// Runs a child that has begun to its end.
-pub(super) async fn run(
+pub(super) fn run(
     engine: Arc<Engine>,
     family: &Family,
     begun: Begun,
     presence: Arc<Presence>,
     watch: Watch,
-) -> Result<Ended, StoreError> {
+) -> impl Future<Output = Result<Ended, StoreError>> + Send + use<> {
     let mut driver = Driver::child(engine, begun, family.processor.clone(), presence);
     if let Watch::MayNotCall(crashes) = watch {
         driver.may_not_call(crashes);
     }
-    to_its_end(driver).await
+    to_its_end(driver)
 }
 
 /// Takes up a child that was in flight when the process ended.
@@ -264,7 +265,8 @@ pub(super) async fn resume(
     presence: Arc<Presence>,
 ) -> Result<Ended, StoreError> {
     let processor = family.processor.clone();
-    let driver = Driver::resumed(engine, row, processor, None, Some(presence)).await?;
+    let driver = Driver::resumed(engine, row, processor, None, Some(presence));
+    let driver = Box::new(Box::pin(driver).await?);
     to_its_end(driver).await
 }
 
@@ -292,7 +294,7 @@ pub(super) async fn redrive(
     Ok(resume(engine, family, row, presence).await?)
 }
 
-async fn to_its_end(mut driver: Driver) -> Result<Ended, StoreError> {
+async fn to_its_end(mut driver: Box<Driver>) -> Result<Ended, StoreError> {
     match driver.run().await? {
         Fate::Ended(status) => Ok(Ended { status, ending: driver.take_ending() }),
         Fate::Parked(_) => Err(StoreError::Failed("a map's child left memory".to_owned())),

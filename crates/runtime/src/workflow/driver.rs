@@ -163,10 +163,10 @@ impl Driver {
         begun: Begun,
         program: Arc<Program>,
         presence: Arc<Presence>,
-    ) -> Driver {
+    ) -> Box<Driver> {
         let Begun { row, execution, commands, entry, old } = begun;
         let started = row.started;
-        let mut driver = Driver::new(engine, row, program, execution, None);
+        let mut driver = Box::new(Driver::new(engine, row, program, execution, None));
         driver.presence = Some(presence);
         driver.replaces = old;
         driver.pending.push(started, entry);
@@ -295,7 +295,9 @@ impl Driver {
         let mut inputs = VecDeque::new();
         self.obey(commands, &mut step, &mut inputs);
         self.absorb(inputs, &mut step);
-        self.settle(step).await?;
+        if let Some(step) = self.settle_at_once(step) {
+            self.settle(step).await?;
+        }
         loop {
             if let Some(outcome) = &self.ended {
                 let fate = Fate::Ended(status(outcome));
@@ -305,27 +307,34 @@ impl Driver {
                 return Ok(fate);
             }
             if self.held.may_go_on() {
-                self.go_on_with_held().await?;
+                Box::pin(self.go_on_with_held()).await?;
                 continue;
             }
             let until = match self.may_park() {
                 Some((wake, until)) if until <= self.engine.clock.now() => {
-                    return self.park(wake).await;
+                    return Box::pin(self.park(wake)).await;
                 }
                 other => other.map(|(_, until)| until),
             };
             let Some(arrival) = self.next(until).await else { continue };
-            let mut step =
-                Step { batch: arrival.batch, effects: arrival.effects, ..Step::default() };
-            if let (Some(child), Some(task)) = (arrival.awaited, task_of(&arrival.input)) {
-                self.waits.insert(task, Wait::Child(child));
+            let (step, done) = self.take_in(arrival);
+            if let Some(step) = self.settle_at_once(step) {
+                self.settle(step).await?;
             }
-            self.absorb(VecDeque::from([arrival.input]), &mut step);
-            self.settle(step).await?;
-            if let Some(done) = arrival.done {
+            if let Some(done) = done {
                 let _ = done.send(true);
             }
         }
+    }
+
+    fn take_in(&mut self, arrival: Arrival) -> (Step, Option<oneshot::Sender<bool>>) {
+        let Arrival { input, batch, effects, awaited, done } = arrival;
+        let mut step = Step { batch, effects, ..Step::default() };
+        if let (Some(child), Some(task)) = (awaited, task_of(&input)) {
+            self.waits.insert(task, Wait::Child(child));
+        }
+        self.absorb(VecDeque::from([input]), &mut step);
+        (step, done)
     }
 
     /// The next thing that happens to the execution; none when `until` has come.
@@ -343,8 +352,8 @@ impl Driver {
                 self.timers.remove(&timer);
                 return Some(Input::TimerFired { timer }.into());
             }
-            let wait = due.map(|(_, at)| at).into_iter().chain(until).min();
-            let wait = wait.map_or(LONGEST_WAIT, |at| at.since(now).min(LONGEST_WAIT));
+            let at = due.map(|(_, at)| at).into_iter().chain(until).min();
+            let wait = at.map_or(LONGEST_WAIT, |at| at.since(now).min(LONGEST_WAIT));
             tokio::select! {
                 biased;
                 message = receive(&mut self.mailbox) => match message {
@@ -366,7 +375,7 @@ impl Driver {
                     }
                 }
                 () = self.held.changed() => return None,
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait), if at.is_some() => {}
             }
         }
     }
@@ -431,25 +440,38 @@ impl Driver {
         }
     }
 
-    /// Commits what a step amounts to, then acts on it.
-    async fn settle(&mut self, mut step: Step) -> Result<(), StoreError> {
+    /// Acts on a step of which nothing must be committed before; gives back any other. While many
+    /// executions wait, what only a commit needs takes no memory in each of them.
+    fn settle_at_once(&mut self, step: Step) -> Option<Box<Step>> {
         if self.only_ends(&step) {
             self.uncommitted = self.ending().map(Box::new);
-            return Ok(());
+            return None;
         }
         let standard = self.row.kind == ExecutionKind::Standard;
         let due = standard && !self.pending.is_empty();
         if due || self.ended.is_some() || !step.batch.is_empty() {
-            // What concerns the running execution comes before its end.
-            let mut batch = step.batch;
-            self.record(&mut batch);
-            self.snapshot_if_due(&mut batch);
-            let child = self.row.item.is_some();
-            crash::point(if child { "map.child_before_commit" } else { "task.before_commit" });
-            self.engine.store.commit(batch).await?;
-            crash::point(if child { "map.child_after_commit" } else { "task.after_commit" });
-            self.engine.act(std::mem::take(&mut step.effects));
+            return Some(Box::new(step));
         }
+        self.act_on(step);
+        None
+    }
+
+    /// Commits what a step amounts to, then acts on it.
+    async fn settle(&mut self, mut step: Box<Step>) -> Result<(), StoreError> {
+        // What concerns the running execution comes before its end.
+        self.record(&mut step.batch);
+        self.snapshot_if_due(&mut step.batch);
+        let child = self.row.item.is_some();
+        crash::point(if child { "map.child_before_commit" } else { "task.before_commit" });
+        self.engine.store.commit(std::mem::take(&mut step.batch)).await?;
+        crash::point(if child { "map.child_after_commit" } else { "task.after_commit" });
+        self.engine.act(std::mem::take(&mut step.effects));
+        self.act_on(*step);
+        Ok(())
+    }
+
+    /// Acts on what is on disk, or need not be.
+    fn act_on(&mut self, step: Step) {
         for (id, roll) in step.abandoned {
             child::abandon(&self.engine, id, roll);
         }
@@ -464,7 +486,7 @@ impl Driver {
             sync::settle(&self.engine, self.row.id);
         }
         if self.ended.is_some() {
-            return Ok(());
+            return;
         }
         for task in step.calls {
             self.start_task(task);
@@ -472,7 +494,6 @@ impl Driver {
         for (id, spec) in step.map_runs {
             self.start_map_run(id, spec, true);
         }
-        Ok(())
     }
 
     /// Adds the row, or what changed of it, and the journal's new entries.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use stepbus_asl::{Failure, Input, Integration, RunTask};
+use stepbus_asl::{Failure, Input, Integration, RunTask, TaskId};
 use stepbus_model::ExecutionId;
 use stepbus_store::{Batch, ExecutionRow};
 
@@ -29,15 +29,15 @@ impl From<Value> for Done {
 impl Done {
     /// What the execution hears of it: the result, or that the result is yet to come.
     pub(super) fn input(self, task: &RunTask) -> Input {
-        answered(task, Arc::new(self.output))
+        answered(task.task, task.integration, Arc::new(self.output))
     }
 }
 
 /// A call's answer, which is the result unless that comes by itself.
-pub(super) fn answered(task: &RunTask, output: Arc<Value>) -> Input {
-    match task.integration {
-        Integration::RequestResponse => Input::TaskSucceeded { task: task.task, output },
-        _ => Input::TaskSubmitted { task: task.task, output },
+pub(super) fn answered(task: TaskId, kind: Integration, output: Arc<Value>) -> Input {
+    match kind {
+        Integration::RequestResponse => Input::TaskSucceeded { task, output },
+        _ => Input::TaskSubmitted { task, output },
     }
 }
 

@@ -112,7 +112,7 @@ async fn call(
     let answer = engine.connect.invoke(call).await;
     crash::point("task.after_call");
     let response = answer.map_err(|error| refused(&error))?;
-    if response.headers.iter().any(|(name, _)| name == FUNCTION_ERROR) {
+    if response.headers().any(|(name, _)| name == FUNCTION_ERROR) {
         let body = String::from_utf8_lossy(&response.body);
         let body = engine.connect.masked(spec.connection.as_deref(), &body);
         return Err(function_error(&body));

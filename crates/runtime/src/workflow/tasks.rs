@@ -1,13 +1,14 @@
 //! Calls that tasks make outside: `arn:aws:states:::http:invoke`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
-use stepbus_asl::{Failure, Input, RunTask};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use serde_json::{Map, Value};
+use stepbus_asl::{Failure, Input, Integration, RunTask, TaskId};
 use stepbus_connect::{CallError, HttpResponse, HttpTask};
 use stepbus_model::{arn, crash};
 use stepbus_store::ExecutionRow;
@@ -53,10 +54,12 @@ pub(super) fn perform(
     row: &ExecutionRow,
     task: RunTask,
 ) -> BoxFuture<'static, Arrival> {
+    if &*task.resource == HTTP_INVOKE {
+        return http_invoke(&engine, row, &task);
+    }
     let row = row.clone();
     Box::pin(async move {
         let result = match &*task.resource {
-            HTTP_INVOKE => http_invoke(&engine, &row, &task).await,
             start_execution::RESOURCE => return start_named(&engine, &row, &task).await,
             lambda::RESOURCE => lambda::invoke(&engine, &row, &task).await,
             function if lambda::is_function(function) => {
@@ -67,12 +70,15 @@ pub(super) fn perform(
                 Err(Failure::new("States.Runtime", cause))
             }
         };
-        let input = match result {
-            Ok(output) => inside::answered(&task, output),
-            Err(failure) => Input::TaskFailed { task: task.task, failure },
-        };
-        input.into()
+        answer(task.task, task.integration, result)
     })
+}
+
+fn answer(task: TaskId, kind: Integration, result: Result<Arc<Value>, Failure>) -> Arrival {
+    match result {
+        Ok(output) => inside::answered(task, kind, output).into(),
+        Err(failure) => Input::TaskFailed { task, failure }.into(),
+    }
 }
 
 /// Looks the name up until the store answers.
@@ -88,22 +94,25 @@ async fn start_named(engine: &Engine, row: &ExecutionRow, task: &RunTask) -> Arr
     }
 }
 
-async fn http_invoke(
-    engine: &Engine,
-    row: &ExecutionRow,
-    task: &RunTask,
-) -> Result<Arc<Value>, Failure> {
-    let mut call = http_task(&task.arguments)?;
+/// Of the task nothing is kept while the call is made, as very many may be made at once.
+fn http_invoke(engine: &Engine, row: &ExecutionRow, task: &RunTask) -> BoxFuture<'static, Arrival> {
+    let (id, kind) = (task.task, task.integration);
+    let mut call = match http_task(&task.arguments) {
+        Ok(call) => call,
+        Err(failure) => return Box::pin(ready(answer(id, kind, Err(failure)))),
+    };
     call.idempotency_key = Some(idempotency_key(engine, row, task));
     call.share = engine.share(row.run);
     call.timeout = Some(Duration::from_secs(engine.limits.http_timeout_seconds));
     crash::point("task.before_call");
-    let answer = engine.connect.invoke(call).await;
-    crash::point("task.after_call");
-    match answer {
-        Ok(response) => Ok(Arc::new(result(&response))),
-        Err(CallError { error, cause, .. }) => Err(Failure::new(error, cause)),
-    }
+    Box::pin(engine.connect.invoke(call).map(move |answered| {
+        crash::point("task.after_call");
+        let result = match answered {
+            Ok(response) => Ok(Arc::new(result(&response))),
+            Err(CallError { error, cause, .. }) => Err(Failure::new(error, cause)),
+        };
+        answer(id, kind, result)
+    }))
 }
 
 /// The arguments by the HTTP Task's names.
@@ -170,22 +179,28 @@ fn plain(value: &Value) -> String {
 
 /// The HTTP Task's result: header names with arrays of values, the body as JSON where it is.
 fn result(response: &HttpResponse) -> Value {
-    let mut headers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (name, value) in &response.headers {
-        headers.entry(name).or_default().push(value);
+    let mut pairs: Vec<(&str, Cow<'_, str>)> = response.headers().collect();
+    pairs.sort_by_key(|(name, _)| *name);
+    let mut headers = Map::with_capacity(pairs.len());
+    for same in pairs.chunk_by(|(one, _), (other, _)| one == other) {
+        let values = same.iter().map(|(_, value)| Value::from(value.clone())).collect();
+        headers.insert(same[0].0.to_owned(), Value::Array(values));
     }
     let body = serde_json::from_slice(&response.body)
         .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(&response.body)));
-    json!({
-        "Headers": headers,
-        "ResponseBody": body,
-        "StatusCode": response.status,
-        "StatusText": response.reason,
-    })
+    let members = [
+        ("Headers", Value::Object(headers)),
+        ("ResponseBody", body),
+        ("StatusCode", Value::from(response.status)),
+        ("StatusText", Value::from(response.reason)),
+    ];
+    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[track_caller]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
@@ -394,13 +395,10 @@ impl<'a> MapRun<'a> {
             }
             return Ok(());
         }
-        let (engine, family) = (self.engine.clone(), self.family.clone());
         let presence = self.roll.sign(Some(self.presence.clone()));
         self.flying += u64::from(items);
-        self.children.spawn(async move {
-            let ended = child::run(engine, &family, begun, presence, watch).await?;
-            Ok(Tally { ended, items, watched })
-        });
+        let end = child::run(self.engine.clone(), &self.family, begun, presence, watch);
+        self.children.spawn(end.map(move |ended| Ok(Tally { ended: ended?, items, watched })));
         Ok(())
     }
 

@@ -75,7 +75,10 @@ impl Driver {
             self.run_task(task, &mut step, &mut inputs);
         }
         self.absorb(inputs, &mut step);
-        self.settle(step).await
+        match self.settle_at_once(step) {
+            Some(step) => self.settle(step).await,
+            None => Ok(()),
+        }
     }
 
     /// Makes the token of a task good.

@@ -219,11 +219,8 @@ fn may_pass(error: &CallError) -> bool {
 
 /// A body that says it is JSON and is none was cut off on its way.
 fn seen(answer: &HttpResponse) -> Result<Value, ItemFault> {
-    let headers: Map<String, Value> = answer
-        .headers
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-        .collect();
+    let headers: Map<String, Value> =
+        answer.headers().map(|(name, value)| (name.to_owned(), Value::from(value))).collect();
     let json = headers
         .get("content-type")
         .and_then(Value::as_str)

@@ -42,9 +42,9 @@ pub struct HttpResponse {
 impl HttpResponse {
     /// In the order they came, names in lower case; what is no UTF-8 is replaced.
     pub fn headers(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        self.headers.iter().map(|(name, value)| {
-            (name.as_str(), String::from_utf8_lossy(value.as_bytes()))
-        })
+        self.headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
     }
 }
 

@@ -127,72 +127,90 @@ impl Child<'_> {
     /// # Errors
     /// When its output is no JSON.
     pub fn entries(&self, config: WriterConfig) -> Result<Vec<String>, ItemFault> {
+        let unreadable =
+            |error: serde_json::Error| ItemFault::new(format!("{}: {error}", self.execution_arn));
         // A child that did not succeed is shown whole, whatever was asked for.
         let output = match (self.column(), self.output, config.transformation) {
             (Column::Succeeded, Some(output), ResultTransformation::Compact) => {
                 return Ok(vec![output.to_owned()]);
             }
             (Column::Succeeded, Some(output), ResultTransformation::Flatten) => output,
-            _ => return Ok(vec![Value::Object(self.record()).to_string()]),
+            _ => {
+                let record = serde_json::to_string(&self.record());
+                return record.map(|record| vec![record]).map_err(unreadable);
+            }
         };
         if !output.trim_start().starts_with('[') {
             return Ok(vec![output.to_owned()]);
         }
-        let members: Vec<&RawValue> = serde_json::from_str(output)
-            .map_err(|error| ItemFault::new(format!("{}: {error}", self.execution_arn)))?;
+        let members: Vec<&RawValue> = serde_json::from_str(output).map_err(unreadable)?;
         Ok(members.into_iter().map(|member| member.get().to_owned()).collect())
     }
 
-    /// In the order AWS writes them, which is the alphabet's.
-    fn record(&self) -> Map<String, Value> {
-        let mut members = Map::new();
-        let mut put = |name: &str, value: Value| {
-            members.insert(name.to_owned(), value);
-        };
+    fn record(&self) -> Record<'_> {
         let column = self.column();
-        if let Some(cause) = self.cause {
-            put("Cause", cause.into());
-        }
-        if let Some(error) = self.error {
-            put("Error", error.into());
-        }
-        put("ExecutionArn", self.execution_arn.into());
-        put("Input", self.input.into());
-        put("InputDetails", json!({ "Included": true }));
-        put("Name", self.name.into());
-        if let Some(output) = self.output {
-            put("Output", output.into());
-            put("OutputDetails", json!({ "Included": true }));
-        }
-        if column != Column::Pending {
-            put("RedriveCount", self.redrive_count.into());
-            let (status, reason) = self.redrive(column);
-            put("RedriveStatus", status.into());
-            if let Some(reason) = reason {
-                put("RedriveStatusReason", reason.into());
-            }
-        }
-        if let Some(start) = &self.start {
-            put("StartDate", start.as_str().into());
-        }
-        put("StateMachineArn", self.state_machine_arn.into());
-        put("Status", self.status.unwrap_or("PENDING").into());
-        if let Some(stop) = &self.stop {
-            put("StopDate", stop.as_str().into());
-        }
-        members
-    }
-
-    fn redrive(&self, column: Column) -> (&'static str, Option<String>) {
-        match (column, self.express) {
+        let (redrivable, reason) = match (column, self.express) {
             (Column::Succeeded, _) => {
-                let reason = "Execution is SUCCEEDED and cannot be redriven".to_owned();
-                ("NOT_REDRIVABLE", Some(reason))
+                ("NOT_REDRIVABLE", Some("Execution is SUCCEEDED and cannot be redriven"))
             }
             (_, true) => ("REDRIVABLE_BY_MAP_RUN", None),
             (_, false) => ("REDRIVABLE", None),
+        };
+        let ended = column != Column::Pending;
+        Record {
+            cause: self.cause,
+            error: self.error,
+            execution_arn: self.execution_arn,
+            input: self.input,
+            input_details: Details { included: true },
+            name: self.name,
+            output: self.output,
+            output_details: self.output.map(|_| Details { included: true }),
+            redrive_count: ended.then_some(self.redrive_count),
+            redrive_status: ended.then_some(redrivable),
+            redrive_status_reason: reason,
+            start_date: self.start.as_deref(),
+            state_machine_arn: self.state_machine_arn,
+            status: self.status.unwrap_or("PENDING"),
+            stop_date: self.stop.as_deref(),
         }
     }
+}
+
+/// In the order AWS writes them, which is the alphabet's.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Record<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    execution_arn: &'a str,
+    input: &'a str,
+    input_details: Details,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_details: Option<Details>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redrive_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redrive_status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redrive_status_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_date: Option<&'a str>,
+    state_machine_arn: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_date: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Details {
+    included: bool,
 }
 
 /// Makes one file of entries.
@@ -338,7 +356,7 @@ mod tests {
         assert_eq!(shown[0]["Input"], r#"{"id":1}"#);
         let never = Child { status: None, start: None, stop: None, ..child };
         assert_eq!(never.column(), Column::Pending);
-        assert_eq!(never.record()["Status"], "PENDING");
+        assert_eq!(never.record().status, "PENDING");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -28,18 +29,20 @@ impl Timestamp {
     /// RFC 3339 with milliseconds, as in `2026-11-22T23:47:00.125Z`.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        self.format("%Y-%m-%dT%H:%M:%S%.3fZ")
+        const THREE_DIGITS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+        self.format(&THREE_DIGITS)
     }
 
     /// RFC 3339 with seconds, the form of an event's `time`.
     #[must_use]
     pub fn to_rfc3339_seconds(self) -> String {
-        self.format("%Y-%m-%dT%H:%M:%SZ")
+        const NO_FRACTION: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+        self.format(&NO_FRACTION)
     }
 
-    fn format(self, pattern: &str) -> String {
+    fn format(self, printer: &DateTimePrinter) -> String {
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(at) => at.strftime(pattern).to_string(),
+            Ok(at) => printer.timestamp_to_string(&at),
             Err(_) => format!("{}ms", self.0),
         }
     }

@@ -5,9 +5,16 @@ use stepbus_asl::Input;
 use stepbus_model::Timestamp;
 use stepbus_store::{ExecutionRow, JournalRow, StoreError};
 
+/// Bytes that the entries of most children of a map take, so that their buffer need not grow.
+const USUAL: usize = 1_024;
+
 /// Entries as a row keeps them.
 pub(crate) fn encode(entries: &[(Timestamp, Input)]) -> Bytes {
-    serde_json::to_vec(entries).unwrap_or_default().into()
+    let mut bytes = Vec::with_capacity(USUAL);
+    match serde_json::to_writer(&mut bytes, entries) {
+        Ok(()) => bytes.into(),
+        Err(_) => Bytes::new(),
+    }
 }
 
 /// The entries of journal rows, from entry `from` on.

@@ -155,7 +155,7 @@ async fn write_and_end(engine: &Arc<Engine>, id: MapRunId) -> Result<(), StoreEr
     let Some((row, parent, spec)) = taken_up(engine, id).await? else { return Ok(()) };
     let processor = parent.program.processor(&spec.state_path);
     let processor = processor.ok_or_else(|| StoreError::Gone(spec.state_path.clone()))?;
-    let family = Family::new(engine, id, &parent, &spec, processor);
+    let family = Arc::new(Family::new(engine, id, &parent, &spec, processor));
     let mut end = aborted(engine, id);
     let mut batch = match results::conclude(engine, &spec, &row, &family).await {
         Ok((_, written)) => written,

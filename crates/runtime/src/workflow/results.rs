@@ -3,18 +3,23 @@
 
 mod files;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join};
+use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 use stepbus_asl::{Failure, MapRunSpec};
 use stepbus_model::{MapRunId, Timestamp};
-use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, MapCounts, MapRunRow};
+use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, MapCounts, MapRunRow, StoreError};
 
 use super::child::Family;
 use super::pages::{self, Trouble};
 use crate::engine::Engine;
+
+/// Pages that are made ready while one is told of.
+const PAGES_AHEAD: usize = 3;
 
 /// A child as a sink is told of it.
 #[derive(Debug, Clone, Default)]
@@ -26,8 +31,8 @@ pub(crate) struct ChildResult {
     pub state_machine_arn: Arc<str>,
     pub started: Option<Timestamp>,
     pub ended: Option<Timestamp>,
-    /// Only where the sink asks for inputs.
-    pub input: Option<Arc<Value>>,
+    /// JSON, only where the sink asks for inputs.
+    pub input: Option<String>,
     /// JSON.
     pub output: Option<Bytes>,
     pub error: Option<String>,
@@ -110,7 +115,7 @@ pub(super) async fn conclude(
     engine: &Arc<Engine>,
     spec: &MapRunSpec,
     row: &MapRunRow,
-    family: &Family,
+    family: &Arc<Family>,
 ) -> Result<(Value, Batch), Trouble> {
     let mut sink = open(engine, spec).map_err(Trouble::Failed)?;
     let told = tell(engine, row.id, family, &mut *sink).await?;
@@ -132,34 +137,62 @@ pub(super) fn writes(spec: &MapRunSpec) -> bool {
     spec.result_writer.as_ref().is_some_and(|writer| writer.resource.is_some())
 }
 
-/// Tells the sink of all children, page by page, and says of how many it has told.
+/// Tells the sink of all children, page by page, and says of how many it has told. The next pages
+/// are made ready meanwhile.
 async fn tell(
+    engine: &Arc<Engine>,
+    map_run: MapRunId,
+    family: &Arc<Family>,
+    sink: &mut dyn ResultSink,
+) -> Result<MapCounts, Trouble> {
+    let mut told = MapCounts::default();
+    let inputs = sink.wants_inputs();
+    let pages = stream::iter(0..).map(|number| {
+        let (engine, family) = (engine.clone(), family.clone());
+        tokio::spawn(async move { page(&engine, map_run, &family, number, inputs).await })
+    });
+    let mut pages = pin!(pages.buffered(PAGES_AHEAD));
+    let mut next = pages.next().await;
+    while let Some(page) = next {
+        let page = page.map_err(|panic| StoreError::Failed(panic.to_string()))??;
+        let Some((children, counts)) = page else { break };
+        told.items.results_written += counts.items.results_written;
+        told.executions.results_written += counts.executions.results_written;
+        let (following, taken) = join(pages.next(), sink.take(children)).await;
+        taken.map_err(Trouble::Failed)?;
+        next = following;
+    }
+    Ok(told)
+}
+
+/// The children for a page of items, and how many of them there are; none after the last page.
+async fn page(
     engine: &Engine,
     map_run: MapRunId,
     family: &Family,
-    sink: &mut dyn ResultSink,
-) -> Result<MapCounts, Trouble> {
-    let (mut number, mut told) = (0, MapCounts::default());
-    while let Some(page) = engine.store.map_page(map_run, number).await? {
-        number += 1;
-        let to = page.first_index + u64::from(page.count);
-        let rows = engine.store.map_children(map_run, page.first_index, to).await?;
-        let mut rows = rows.into_iter().peekable();
-        let units = if sink.wants_inputs() { pages::units(&page)? } else { Vec::new() };
-        let mut units = units.into_iter();
-        let mut children = Vec::with_capacity(page.count as usize);
-        for index in page.first_index..to {
-            let of_index = |row: &ExecutionRow| row.item.is_some_and(|(_, item)| item == index);
-            let row = rows.next_if(of_index);
-            if let Some(row) = &row {
-                told.items.results_written += i64::from(row.items);
-                told.executions.results_written += 1;
-            }
-            let mut child = family.result(engine, index, row);
-            child.input = units.next().and_then(|unit| family.input(&unit).ok());
-            children.push(child);
+    number: u64,
+    inputs: bool,
+) -> Result<Option<(Vec<ChildResult>, MapCounts)>, StoreError> {
+    let Some(page) = engine.store.map_page(map_run, number).await? else { return Ok(None) };
+    let to = page.first_index + u64::from(page.count);
+    let rows = engine.store.map_children(map_run, page.first_index, to).await?;
+    let mut rows = rows.into_iter().peekable();
+    let units = if inputs { pages::units(&page)? } else { Vec::new() };
+    let mut units = units.into_iter();
+    let mut counts = MapCounts::default();
+    let mut children = Vec::with_capacity(page.count as usize);
+    for index in page.first_index..to {
+        let of_index = |row: &ExecutionRow| row.item.is_some_and(|(_, item)| item == index);
+        let row = rows.next_if(of_index);
+        if let Some(row) = &row {
+            counts.items.results_written += i64::from(row.items);
+            counts.executions.results_written += 1;
         }
-        sink.take(children).await.map_err(Trouble::Failed)?;
+        let mut child = family.result(engine, index, row);
+        let input = units.next().and_then(|unit| family.input(&unit).ok());
+        // Not by `Display`, which is several times as slow.
+        child.input = input.and_then(|input| serde_json::to_string(&*input).ok());
+        children.push(child);
     }
-    Ok(told)
+    Ok(Some((children, counts)))
 }

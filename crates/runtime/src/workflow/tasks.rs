@@ -1,6 +1,7 @@
 //! Calls that tasks make outside: `arn:aws:states:::http:invoke`.
 
 use std::borrow::Cow;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,13 +35,13 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What names a state visit to the outside, the same after a crash: a child is named by its map
 /// run and item, because an EXPRESS child that starts again is another execution.
-pub(super) fn identity(row: &ExecutionRow) -> String {
-    match row.item {
-        None => row.id.to_string(),
-        Some((map_run, index)) if row.redrives == 0 => format!("{map_run}/{index}"),
+pub(super) fn identity(row: &ExecutionRow) -> impl fmt::Display {
+    fmt::from_fn(move |f| match row.item {
+        None => row.id.fmt(f),
+        Some((map_run, index)) if row.redrives == 0 => write!(f, "{map_run}/{index}"),
         // What failed is asked for anew.
-        Some((map_run, index)) => format!("{map_run}/{index}/redrive-{}", row.redrives),
-    }
+        Some((map_run, index)) => write!(f, "{map_run}/{index}/redrive-{}", row.redrives),
+    })
 }
 
 /// The same for every attempt of a state visit.

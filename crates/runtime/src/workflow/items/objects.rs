@@ -56,8 +56,8 @@ pub(super) struct ObjectItems {
     /// Of the manifest, or of the only object.
     pinned: Option<String>,
     open: Option<(String, OpenObject)>,
-    /// An item that was read and did not fit, and the mark before it.
-    ahead: Option<(Option<String>, Item)>,
+    /// An item of the open object that was read and did not fit, and where it stands.
+    ahead: Option<(Position, Item)>,
     /// The token that leads to where this stands.
     stands_at: Option<String>,
     begun: bool,
@@ -214,8 +214,8 @@ impl Reads for ObjectItems {
             let full =
                 page.items.len() >= room.items.max(1) || bytes + read.json.len() > room.bytes;
             if full && !page.items.is_empty() {
-                page.next.clone_from(&before);
-                self.stands_at.clone_from(&before);
+                self.stands_at = self.open.as_ref().map(|open| mark(open, &before));
+                page.next.clone_from(&self.stands_at);
                 self.ahead = Some((before, read));
                 break;
             }
@@ -255,16 +255,16 @@ impl ObjectItems {
         Ok(())
     }
 
-    /// The next item, and the token that leads to it.
-    async fn next(&mut self) -> Result<Option<(Option<String>, Item)>, ItemFault> {
+    /// The next item, and where in the object that is open then it stands.
+    async fn next(&mut self) -> Result<Option<(Position, Item)>, ItemFault> {
         if let Some(ahead) = self.ahead.take() {
             return Ok(Some(ahead));
         }
         loop {
-            if let Some((object, open)) = &mut self.open {
-                let before = mark(object, open);
+            if let Some((_, open)) = &mut self.open {
+                let before = open.position();
                 if let Some(item) = open.next().await? {
-                    return Ok(Some((Some(before), item)));
+                    return Ok(Some((before, item)));
                 }
             }
             let after = self.open.take().map(|(object, _)| object);
@@ -322,9 +322,10 @@ impl ObjectItems {
     }
 }
 
-fn mark(object: &str, open: &OpenObject) -> String {
+/// The token that leads to that place.
+fn mark((object, open): &(String, OpenObject), at: &Position) -> String {
     let Version { size, etag, id } = open.version().clone();
-    let mark = Mark { object: object.to_owned(), size, etag, id, at: open.position() };
+    let mark = Mark { object: object.clone(), size, etag, id, at: at.clone() };
     serde_json::to_string(&mark).unwrap_or_default()
 }
 

@@ -87,11 +87,7 @@ fn fault(error: ObjectError) -> ItemFault {
 }
 
 /// A child as the formats take it.
-fn shown<'a>(
-    result: &'a ChildResult,
-    input: &'a str,
-    express: bool,
-) -> Result<Child<'a>, ItemFault> {
+fn shown(result: &ChildResult, express: bool) -> Result<Child<'_>, ItemFault> {
     let output = result.output.as_deref().map(std::str::from_utf8).transpose();
     let output = output.map_err(|error| ItemFault(format!("{}: {error}", result.arn)))?;
     let status = result.status.filter(|status| *status != ExecutionStatus::Running);
@@ -100,7 +96,7 @@ fn shown<'a>(
         name: &result.name,
         state_machine_arn: &result.state_machine_arn,
         status: status.map(ExecutionStatus::name),
-        input,
+        input: result.input.as_deref().unwrap_or_default(),
         output: output.filter(|_| status == Some(ExecutionStatus::Succeeded)),
         error: result.error.as_deref(),
         cause: result.error_cause.as_deref(),
@@ -153,8 +149,7 @@ impl ResultSink for Files {
 
 impl Files {
     async fn add(&mut self, result: &ChildResult) -> Result<(), ItemFault> {
-        let input = result.input.as_ref().map(ToString::to_string).unwrap_or_default();
-        let child = shown(result, &input, self.express)?;
+        let child = shown(result, self.express)?;
         let column = child.column();
         for entry in child.entries(self.config)? {
             self.write(column, &entry).await?;
@@ -267,8 +262,7 @@ impl Inline {
         if !succeeded && self.config.transformation != ResultTransformation::None {
             return Ok(());
         }
-        let input = result.input.as_ref().map(ToString::to_string).unwrap_or_default();
-        let entries = shown(result, &input, self.express)
+        let entries = shown(result, self.express)
             .and_then(|child| child.entries(self.config))
             .map_err(|fault| writer_failed(&fault))?;
         for entry in entries {

@@ -132,10 +132,8 @@ impl<'c> GroupCommit<'c> {
     fn all(&mut self, group: &[Request]) -> Result<(), Fault> {
         self.begin()?;
         let mut books = Books::default();
+        self.changes.apply_all(group.iter().flat_map(|request| request.batch.changes()))?;
         for request in group {
-            for change in request.batch.changes() {
-                self.changes.apply(change)?;
-            }
             books.merge(request.batch.books());
         }
         self.books.write(&books)

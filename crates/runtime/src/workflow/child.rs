@@ -41,6 +41,8 @@ pub(super) struct Family {
     source: String,
     state_machine_arn: Arc<str>,
     state_machine_name: Arc<str>,
+    /// What the children's ARNs begin with.
+    arns: String,
     bounds: Bounds,
 }
 
@@ -65,6 +67,7 @@ impl Family {
             spec: spec.clone(),
             source: source_name(spec),
             state_machine_arn: arn::state_machine(&name).into(),
+            arns: arn::execution(&name, ""),
             state_machine_name: name.into(),
             bounds: Bounds::from(&engine.limits),
         }
@@ -116,8 +119,8 @@ impl Family {
         engine.derived_name(&format!("{}/{index}", self.map_run))
     }
 
-    pub(super) fn arn(&self, name: &str) -> String {
-        arn::execution(&self.state_machine_name, name)
+    fn arn(&self, name: &str) -> String {
+        [&self.arns, name].concat()
     }
 
     /// The child of that number as a sink is told of it.

@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, join};
 use futures_util::stream::{self, StreamExt};
 use serde_json::Value;
 use stepbus_asl::{Failure, MapRunSpec};
+use stepbus_items::Column;
 use stepbus_model::{MapRunId, Timestamp};
 use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, MapCounts, MapRunRow, StoreError};
 
@@ -40,14 +41,26 @@ pub(crate) struct ChildResult {
     pub redrive_count: u32,
 }
 
+/// What is kept of a child: JSON values.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub column: Column,
+    pub texts: Vec<String>,
+}
+
+/// Makes of a child what is kept of it; several threads do so at once.
+pub(crate) type Form = Arc<dyn Fn(&ChildResult) -> Result<Shown, Failure> + Send + Sync>;
+
 /// Takes the results of a map run. After a crash another one is told everything from the start, so
 /// what is written under the same name replaces what was written before.
 pub(crate) trait ResultSink: Send {
     /// Whether [`ChildResult::input`] is to be filled.
     fn wants_inputs(&self) -> bool;
 
+    fn form(&self) -> Form;
+
     /// The next children in the order of their items. They come in pages, never all at once.
-    fn take(&mut self, children: Vec<ChildResult>) -> BoxFuture<'_, Result<(), Failure>>;
+    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// All children have come: gives the state's output. It is also asked for when the map run
     /// failed; the output is of no use then.
@@ -74,7 +87,7 @@ impl Collected {
         Collected { results: Vec::new(), bytes: 2, most }
     }
 
-    fn add(&mut self, output: &Bytes) -> Result<(), Failure> {
+    fn add(&mut self, output: &str) -> Result<(), Failure> {
         self.bytes += output.len() + 1;
         if self.bytes > self.most {
             let cause = format!(
@@ -84,7 +97,7 @@ impl Collected {
             );
             return Err(Failure::new("States.DataLimitExceeded", cause));
         }
-        let value = serde_json::from_slice(output)
+        let value = serde_json::from_str(output)
             .map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
         self.results.push(value);
         Ok(())
@@ -96,11 +109,19 @@ impl ResultSink for Collected {
         false
     }
 
-    fn take(&mut self, children: Vec<ChildResult>) -> BoxFuture<'_, Result<(), Failure>> {
-        let added = children
-            .iter()
-            .filter_map(|child| child.output.as_ref())
-            .try_for_each(|output| self.add(output));
+    fn form(&self) -> Form {
+        Arc::new(|child| {
+            let output = child.output.as_deref().map(str::from_utf8).transpose();
+            let output =
+                output.map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
+            let texts = output.map(str::to_owned).into_iter().collect();
+            Ok(Shown { column: Column::Succeeded, texts })
+        })
+    }
+
+    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>> {
+        let mut outputs = children.iter().flat_map(|child| &child.texts);
+        let added = outputs.try_for_each(|output| self.add(output));
         Box::pin(async { added })
     }
 
@@ -146,10 +167,11 @@ async fn tell(
     sink: &mut dyn ResultSink,
 ) -> Result<MapCounts, Trouble> {
     let mut told = MapCounts::default();
-    let inputs = sink.wants_inputs();
+    let (inputs, form) = (sink.wants_inputs(), sink.form());
     let pages = stream::iter(0..).map(|number| {
-        let (engine, family) = (engine.clone(), family.clone());
-        tokio::spawn(async move { page(&engine, map_run, &family, number, inputs).await })
+        let (engine, family, form) = (engine.clone(), family.clone(), form.clone());
+        let pages = Pages { engine, map_run, family, inputs, form };
+        tokio::spawn(async move { pages.shown(number).await })
     });
     let mut pages = pin!(pages.buffered(PAGES_AHEAD));
     let mut next = pages.next().await;
@@ -165,34 +187,40 @@ async fn tell(
     Ok(told)
 }
 
-/// The children for a page of items, and how many of them there are; none after the last page.
-async fn page(
-    engine: &Engine,
+/// The children of a map run, by pages of their items.
+struct Pages {
+    engine: Arc<Engine>,
     map_run: MapRunId,
-    family: &Family,
-    number: u64,
+    family: Arc<Family>,
     inputs: bool,
-) -> Result<Option<(Vec<ChildResult>, MapCounts)>, StoreError> {
-    let Some(page) = engine.store.map_page(map_run, number).await? else { return Ok(None) };
-    let to = page.first_index + u64::from(page.count);
-    let rows = engine.store.map_children(map_run, page.first_index, to).await?;
-    let mut rows = rows.into_iter().peekable();
-    let units = if inputs { pages::units(&page)? } else { Vec::new() };
-    let mut units = units.into_iter();
-    let mut counts = MapCounts::default();
-    let mut children = Vec::with_capacity(page.count as usize);
-    for index in page.first_index..to {
-        let of_index = |row: &ExecutionRow| row.item.is_some_and(|(_, item)| item == index);
-        let row = rows.next_if(of_index);
-        if let Some(row) = &row {
-            counts.items.results_written += i64::from(row.items);
-            counts.executions.results_written += 1;
+    form: Form,
+}
+
+impl Pages {
+    /// What is kept of a page's children, and how many of them there are; none after the last page.
+    async fn shown(&self, number: u64) -> Result<Option<(Vec<Shown>, MapCounts)>, Trouble> {
+        let store = &self.engine.store;
+        let Some(page) = store.map_page(self.map_run, number).await? else { return Ok(None) };
+        let to = page.first_index + u64::from(page.count);
+        let rows = store.map_children(self.map_run, page.first_index, to).await?;
+        let mut rows = rows.into_iter().peekable();
+        let units = if self.inputs { pages::units(&page)? } else { Vec::new() };
+        let mut units = units.into_iter();
+        let mut counts = MapCounts::default();
+        let mut children = Vec::with_capacity(page.count as usize);
+        for index in page.first_index..to {
+            let of_index = |row: &ExecutionRow| row.item.is_some_and(|(_, item)| item == index);
+            let row = rows.next_if(of_index);
+            if let Some(row) = &row {
+                counts.items.results_written += i64::from(row.items);
+                counts.executions.results_written += 1;
+            }
+            let mut child = self.family.result(&self.engine, index, row);
+            let input = units.next().and_then(|unit| self.family.input(&unit).ok());
+            // Not by `Display`, which is several times as slow.
+            child.input = input.and_then(|input| serde_json::to_string(&*input).ok());
+            children.push((self.form)(&child).map_err(Trouble::Failed)?);
         }
-        let mut child = family.result(engine, index, row);
-        let input = units.next().and_then(|unit| family.input(&unit).ok());
-        // Not by `Display`, which is several times as slow.
-        child.input = input.and_then(|input| serde_json::to_string(&*input).ok());
-        children.push(child);
+        Ok(Some((children, counts)))
     }
-    Ok(Some((children, counts)))
 }

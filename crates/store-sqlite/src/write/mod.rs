@@ -10,7 +10,7 @@ mod waits;
 mod work;
 
 use rusqlite::{Connection, ErrorCode, Statement};
-use stepbus_store::{Change, StoreError};
+use stepbus_store::{Change, ExecutionRow, JournalRow, StoreError};
 
 pub(crate) use books::BookKeeper;
 
@@ -57,6 +57,35 @@ impl<'c> Changes<'c> {
             maps: maps::Maps::prepare(conn)?,
             waits: waits::Waits::prepare(conn)?,
         })
+    }
+
+    /// Carries out the changes of many batches. New executions and journals do not heed each other:
+    /// many of them go in together. A fault does not say which batch is to blame.
+    pub(crate) fn apply_all<'b>(&mut self, changes: impl Iterator<Item = &'b Change>) -> Written {
+        let (mut executions, mut journals) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::InsertExecution(row) => executions.push(row),
+                Change::InsertJournal(row) => journals.push(row),
+                other => {
+                    self.insert(&mut executions, &mut journals)?;
+                    self.apply(other)?;
+                }
+            }
+        }
+        self.insert(&mut executions, &mut journals)
+    }
+
+    fn insert(
+        &mut self,
+        executions: &mut Vec<&ExecutionRow>,
+        journals: &mut Vec<&JournalRow>,
+    ) -> Written {
+        self.work.insert_executions(executions)?;
+        self.work.insert_journals(journals)?;
+        executions.clear();
+        journals.clear();
+        Ok(())
     }
 
     pub(crate) fn apply(&mut self, change: &Change) -> Written {
@@ -151,8 +180,12 @@ fn insert_unique(
     params: impl rusqlite::Params,
     taken: impl FnOnce() -> StoreError,
 ) -> Written {
-    match statement.execute(params) {
-        Ok(_) => Ok(()),
+    unless_taken(statement.execute(params).map(drop), taken)
+}
+
+fn unless_taken(inserted: rusqlite::Result<()>, taken: impl FnOnce() -> StoreError) -> Written {
+    match inserted {
+        Ok(()) => Ok(()),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
             Err(Fault::Batch(taken()))
         }

@@ -1,15 +1,114 @@
 //! Executions, journals, snapshots.
 
-use rusqlite::{Connection, Statement, params};
+use rusqlite::{Connection, Statement, ToSql, params};
 use stepbus_model::{ExecutionId, Timestamp};
 use stepbus_store::{ExecutionEnd, ExecutionRow, JournalRow, SnapshotRow, StoreError};
 
-use super::{Written, hit, insert_unique, int};
+use super::{Written, hit, int, unless_taken};
 use crate::codes::cause_code;
+
+/// Rows that go in by one statement: opening the table and each of its indexes costs more than
+/// adding a row.
+const TOGETHER: usize = 16;
+
+type Table = (&'static str, &'static [&'static str]);
+
+const EXECUTION: Table = (
+    "executions",
+    &[
+        "id",
+        "run",
+        "workflow",
+        "definition",
+        "kind",
+        "name",
+        "cause_kind",
+        "cause",
+        "hops",
+        "map_run",
+        "item",
+        "status",
+        "idle",
+        "wake",
+        "started",
+        "ended",
+        "recoveries",
+        "semantics",
+        "error",
+        "error_cause",
+        "output",
+        "items",
+    ],
+);
+
+const JOURNAL: Table = ("journal", &["execution", "first", "count", "entries"]);
+
+fn insert(verb: &str, (table, columns): Table, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns.len()].join(", "));
+    let (columns, rows) = (columns.join(", "), vec![row; rows].join(", "));
+    format!("{verb} INTO {table} ({columns}) VALUES {rows}")
+}
+
+/// The values of one row after the other.
+struct Binder<'s, 'c> {
+    statement: &'s mut Statement<'c>,
+    bound: usize,
+}
+
+impl<'s, 'c> Binder<'s, 'c> {
+    fn new(statement: &'s mut Statement<'c>) -> Self {
+        Binder { statement, bound: 0 }
+    }
+
+    fn bind(&mut self, values: &[&dyn ToSql]) -> rusqlite::Result<()> {
+        for value in values {
+            self.bound += 1;
+            self.statement.raw_bind_parameter(self.bound, value)?;
+        }
+        Ok(())
+    }
+
+    fn execution(&mut self, row: &ExecutionRow) -> rusqlite::Result<()> {
+        let (cause_kind, cause) = cause_code(row.cause);
+        self.bind(params![
+            int(row.id.0),
+            int(row.run.0),
+            int(row.workflow.0),
+            int(row.definition),
+            row.kind.code(),
+            row.name,
+            cause_kind,
+            cause,
+            row.hops,
+            row.item.map(|(map_run, _)| int(map_run.0)),
+            row.item.map(|(_, index)| int(index)),
+            row.status.code(),
+            row.idle,
+            row.wake.map(|at| at.0),
+            row.started.0,
+            row.ended.map(|at| at.0),
+            row.recoveries,
+            row.semantics,
+            row.error,
+            row.error_cause,
+            row.output.as_deref(),
+            row.items
+        ])
+    }
+
+    fn journal(&mut self, row: &JournalRow) -> rusqlite::Result<()> {
+        self.bind(params![int(row.execution.0), int(row.first), row.count, &row.entries[..]])
+    }
+
+    fn execute(self) -> rusqlite::Result<()> {
+        self.statement.raw_execute().map(drop)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Work<'c> {
     insert_execution: Statement<'c>,
+    insert_executions: Statement<'c>,
     find_name: Statement<'c>,
     park: Statement<'c>,
     wake: Statement<'c>,
@@ -20,6 +119,7 @@ pub(super) struct Work<'c> {
     restart: Statement<'c>,
     delete_journal: Statement<'c>,
     insert_journal: Statement<'c>,
+    insert_journals: Statement<'c>,
     put_snapshot: Statement<'c>,
     delete_snapshot: Statement<'c>,
 }
@@ -28,12 +128,9 @@ impl<'c> Work<'c> {
     pub(super) fn prepare(conn: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Work {
             insert_execution: conn.prepare(
-                "INSERT INTO executions (id, run, workflow, definition, kind, name, cause_kind,
-                 cause, hops, map_run, item, status, idle, wake, started, ended, recoveries,
-                 semantics, error, error_cause, output, items)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                 ?17, ?18, ?19, ?20, ?21, ?22)",
+                &insert("INSERT", EXECUTION, 1),
             )?,
+            insert_executions: conn.prepare(&insert("INSERT OR FAIL", EXECUTION, TOGETHER))?,
             find_name: conn.prepare(
                 "SELECT id FROM executions
                  WHERE workflow = ?1 AND name = ?2 AND kind = 1 AND map_run IS NULL",
@@ -66,8 +163,9 @@ impl<'c> Work<'c> {
             )?,
             delete_journal: conn.prepare("DELETE FROM journal WHERE execution = ?1")?,
             insert_journal: conn.prepare(
-                "INSERT INTO journal (execution, first, count, entries) VALUES (?1, ?2, ?3, ?4)",
+                &insert("INSERT", JOURNAL, 1),
             )?,
+            insert_journals: conn.prepare(&insert("INSERT OR FAIL", JOURNAL, TOGETHER))?,
             put_snapshot: conn.prepare(
                 "INSERT OR REPLACE INTO snapshots (execution, inputs, value) VALUES (?1, ?2, ?3)",
             )?,
@@ -76,33 +174,10 @@ impl<'c> Work<'c> {
     }
 
     pub(super) fn insert_execution(&mut self, row: &ExecutionRow) -> Written {
-        let (cause_kind, cause) = cause_code(row.cause);
-        let values = params![
-            int(row.id.0),
-            int(row.run.0),
-            int(row.workflow.0),
-            int(row.definition),
-            row.kind.code(),
-            row.name,
-            cause_kind,
-            cause,
-            row.hops,
-            row.item.map(|(map_run, _)| int(map_run.0)),
-            row.item.map(|(_, index)| int(index)),
-            row.status.code(),
-            row.idle,
-            row.wake.map(|at| at.0),
-            row.started.0,
-            row.ended.map(|at| at.0),
-            row.recoveries,
-            row.semantics,
-            row.error,
-            row.error_cause,
-            row.output.as_deref(),
-            row.items
-        ];
+        let mut binder = Binder::new(&mut self.insert_execution);
+        let inserted = binder.execution(row).and_then(|()| binder.execute());
         let find_name = &mut self.find_name;
-        insert_unique(&mut self.insert_execution, values, || {
+        unless_taken(inserted, || {
             let holder = find_name
                 .query_row(params![int(row.workflow.0), row.name], |row| row.get::<_, i64>(0));
             let holder = holder.map_or(row.id, |id| ExecutionId(id.cast_unsigned()));
@@ -112,6 +187,17 @@ impl<'c> Work<'c> {
                 value: holder.to_string(),
             }
         })
+    }
+
+    /// For a transaction that is given up when a row is taken: it does not say which.
+    pub(super) fn insert_executions(&mut self, rows: &[&ExecutionRow]) -> Written {
+        let mut chunks = rows.chunks_exact(TOGETHER);
+        for chunk in &mut chunks {
+            let mut binder = Binder::new(&mut self.insert_executions);
+            chunk.iter().try_for_each(|row| binder.execution(row))?;
+            binder.execute()?;
+        }
+        chunks.remainder().iter().try_for_each(|row| self.insert_execution(row))
     }
 
     pub(super) fn park(&mut self, id: ExecutionId, wake: Option<Timestamp>) -> Written {
@@ -171,12 +257,24 @@ impl<'c> Work<'c> {
     }
 
     pub(super) fn insert_journal(&mut self, row: &JournalRow) -> Written {
-        let values = params![int(row.execution.0), int(row.first), row.count, &row.entries[..]];
-        insert_unique(&mut self.insert_journal, values, || StoreError::Conflict {
+        let mut binder = Binder::new(&mut self.insert_journal);
+        let inserted = binder.journal(row).and_then(|()| binder.execute());
+        unless_taken(inserted, || StoreError::Conflict {
             scope: "journal".into(),
             key: row.execution.to_string(),
             value: format!("entry {}", row.first),
         })
+    }
+
+    /// As with [`Work::insert_executions`].
+    pub(super) fn insert_journals(&mut self, rows: &[&JournalRow]) -> Written {
+        let mut chunks = rows.chunks_exact(TOGETHER);
+        for chunk in &mut chunks {
+            let mut binder = Binder::new(&mut self.insert_journals);
+            chunk.iter().try_for_each(|row| binder.journal(row))?;
+            binder.execute()?;
+        }
+        chunks.remainder().iter().try_for_each(|row| self.insert_journal(row))
     }
 
     pub(super) fn put_snapshot(&mut self, row: &SnapshotRow) -> Written {

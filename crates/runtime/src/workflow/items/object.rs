@@ -120,9 +120,9 @@ impl ByteObject {
     }
 
     async fn next(&mut self) -> Result<Option<Item>, ItemFault> {
-        let address = self.bucket.address(&self.key);
         loop {
-            match self.decoder.next_item().map_err(|fault| fault.of(&address))? {
+            let next = self.decoder.next_item();
+            match next.map_err(|fault| fault.of(&self.bucket.address(&self.key)))? {
                 Next::Item(item) => return Ok(Some(item)),
                 Next::End => return Ok(None),
                 Next::More => self.fill().await?,

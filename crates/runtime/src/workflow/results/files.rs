@@ -14,7 +14,7 @@ use stepbus_items::{
 use stepbus_model::arn;
 use stepbus_store::ExecutionStatus;
 
-use super::{ChildResult, ResultSink};
+use super::{ChildResult, Form, ResultSink, Shown};
 use crate::engine::Engine;
 
 pub(super) const PUT_OBJECT: &str = "arn:aws:states:::s3:putObject";
@@ -86,8 +86,16 @@ fn fault(error: ObjectError) -> ItemFault {
     ItemFault(error.to_string())
 }
 
+fn shown(result: &ChildResult, config: WriterConfig, express: bool) -> Result<Shown, Failure> {
+    let shown = child(result, express).and_then(|child| {
+        let texts = child.entries(config)?;
+        Ok(Shown { column: child.column(), texts })
+    });
+    shown.map_err(|fault| writer_failed(&fault))
+}
+
 /// A child as the formats take it.
-fn shown(result: &ChildResult, express: bool) -> Result<Child<'_>, ItemFault> {
+fn child(result: &ChildResult, express: bool) -> Result<Child<'_>, ItemFault> {
     let output = result.output.as_deref().map(std::str::from_utf8).transpose();
     let output = output.map_err(|error| ItemFault(format!("{}: {error}", result.arn)))?;
     let status = result.status.filter(|status| *status != ExecutionStatus::Running);
@@ -133,10 +141,17 @@ impl ResultSink for Files {
         true
     }
 
-    fn take(&mut self, children: Vec<ChildResult>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn form(&self) -> Form {
+        let (config, express) = (self.config, self.express);
+        Arc::new(move |result| shown(result, config, express))
+    }
+
+    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
-            for result in &children {
-                self.add(result).await.map_err(|fault| writer_failed(&fault))?;
+            for Shown { column, texts } in &children {
+                for text in texts {
+                    self.write(*column, text).await.map_err(|fault| writer_failed(&fault))?;
+                }
             }
             Ok(())
         })
@@ -148,15 +163,6 @@ impl ResultSink for Files {
 }
 
 impl Files {
-    async fn add(&mut self, result: &ChildResult) -> Result<(), ItemFault> {
-        let child = shown(result, self.express)?;
-        let column = child.column();
-        for entry in child.entries(self.config)? {
-            self.write(column, &entry).await?;
-        }
-        Ok(())
-    }
-
     async fn write(&mut self, column: Column, entry: &str) -> Result<(), ItemFault> {
         let at = column as usize;
         // With its comma and the closing bracket.
@@ -228,8 +234,22 @@ impl ResultSink for Inline {
         self.config.transformation == ResultTransformation::None
     }
 
-    fn take(&mut self, children: Vec<ChildResult>) -> BoxFuture<'_, Result<(), Failure>> {
-        let taken = children.iter().try_for_each(|result| self.add(result));
+    /// As where there is no writer, only children that succeeded show, unless all of a child is
+    /// asked for.
+    fn form(&self) -> Form {
+        let (config, express) = (self.config, self.express);
+        Arc::new(move |result| {
+            let succeeded = result.status == Some(ExecutionStatus::Succeeded);
+            if !succeeded && config.transformation != ResultTransformation::None {
+                return Ok(Shown { column: Column::Failed, texts: Vec::new() });
+            }
+            shown(result, config, express)
+        })
+    }
+
+    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>> {
+        let texts = children.into_iter().flat_map(|child| child.texts);
+        let taken = texts.map(|text| self.add(text)).collect();
         Box::pin(async { taken })
     }
 
@@ -255,28 +275,17 @@ fn array(entries: &[String]) -> Result<Value, Failure> {
 }
 
 impl Inline {
-    /// As where there is no writer, only children that succeeded show, unless all of a child is
-    /// asked for.
-    fn add(&mut self, result: &ChildResult) -> Result<(), Failure> {
-        let succeeded = result.status == Some(ExecutionStatus::Succeeded);
-        if !succeeded && self.config.transformation != ResultTransformation::None {
-            return Ok(());
+    fn add(&mut self, entry: String) -> Result<(), Failure> {
+        self.bytes += entry.len() + 1;
+        if self.bytes > self.most {
+            let cause = format!(
+                "The results of the map's children are larger than {} bytes. Give the \
+                 ResultWriter a Bucket, or have them return less",
+                self.most
+            );
+            return Err(Failure::new("States.DataLimitExceeded", cause));
         }
-        let entries = shown(result, self.express)
-            .and_then(|child| child.entries(self.config))
-            .map_err(|fault| writer_failed(&fault))?;
-        for entry in entries {
-            self.bytes += entry.len() + 1;
-            if self.bytes > self.most {
-                let cause = format!(
-                    "The results of the map's children are larger than {} bytes. Give the \
-                     ResultWriter a Bucket, or have them return less",
-                    self.most
-                );
-                return Err(Failure::new("States.DataLimitExceeded", cause));
-            }
-            self.entries.push(entry);
-        }
+        self.entries.push(entry);
         Ok(())
     }
 }

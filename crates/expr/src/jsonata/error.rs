@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::pointer::inside;
+
 /// An expression that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{message}{}", code_prefix(code.as_deref()), place(*position, token.as_deref()))]
@@ -79,6 +81,15 @@ impl EvalError {
     pub(crate) fn at(mut self, pointer: &str) -> EvalError {
         self.pointer = Some(pointer.to_owned());
         self
+    }
+
+    /// The error of a member, as one of what it is a member of.
+    pub(crate) fn within(self, member: &str) -> EvalError {
+        let mut pointer = String::new();
+        inside(&mut pointer, member, |start| {
+            start.push_str(self.pointer.as_deref().unwrap_or_default());
+            EvalError { pointer: Some(start.clone()), ..self }
+        })
     }
 }
 

@@ -43,7 +43,7 @@ impl Template {
     pub fn eval(&self, scope: &Scope<'_>) -> Result<Option<Value>, EvalError> {
         match &*self.root {
             Node::Expression(expression) => expression.eval(scope).map_err(|error| error.at("")),
-            node => eval(node, scope, &mut String::new()).map(Some),
+            node => eval(node, scope).map(Some),
         }
     }
 
@@ -126,7 +126,7 @@ pub fn expression_in(text: &str) -> Result<Option<&str>, CompileError> {
     }
 }
 
-fn eval(node: &Node, scope: &Scope<'_>, pointer: &mut String) -> Result<Value, EvalError> {
+fn eval(node: &Node, scope: &Scope<'_>) -> Result<Value, EvalError> {
     match node {
         Node::Constant(value) => Ok(value.clone()),
         Node::Expression(expression) => match expression.eval(scope) {
@@ -134,21 +134,20 @@ fn eval(node: &Node, scope: &Scope<'_>, pointer: &mut String) -> Result<Value, E
             Ok(None) => Err(EvalError {
                 kind: EvalErrorKind::Undefined,
                 expression: expression.source().to_owned(),
-                pointer: Some(pointer.clone()),
+                pointer: Some(String::new()),
             }),
-            Err(error) => Err(error.at(pointer)),
+            Err(error) => Err(error.at("")),
         },
         Node::Array(nodes) => {
-            let mut items = Vec::with_capacity(nodes.len());
-            for (index, node) in nodes.iter().enumerate() {
-                items.push(inside(pointer, &index.to_string(), |p| eval(node, scope, p))?);
-            }
-            Ok(Value::Array(items))
+            let items = nodes.iter().enumerate().map(|(index, node)| {
+                eval(node, scope).map_err(|error| error.within(&index.to_string()))
+            });
+            items.collect::<Result<_, _>>().map(Value::Array)
         }
         Node::Object(nodes) => {
             let mut members = Map::with_capacity(nodes.len());
             for (name, node) in nodes {
-                let value = inside(pointer, name, |pointer| eval(node, scope, pointer))?;
+                let value = eval(node, scope).map_err(|error| error.within(name))?;
                 members.insert(name.clone(), value);
             }
             Ok(Value::Object(members))

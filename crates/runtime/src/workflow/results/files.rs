@@ -248,8 +248,8 @@ impl ResultSink for Inline {
     }
 
     fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>> {
-        let texts = children.into_iter().flat_map(|child| child.texts);
-        let taken = texts.map(|text| self.add(text)).collect();
+        let mut texts = children.into_iter().flat_map(|child| child.texts);
+        let taken = texts.try_for_each(|text| self.add(text));
         Box::pin(async { taken })
     }
 

@@ -61,6 +61,7 @@ macro_rules! conformance {
             executions_are_parked_and_woken
             standard_names_are_taken_once
             journals_are_read_from_anywhere
+            many_executions_begin_in_one_batch
             snapshots_are_replaced
             task_tokens_are_good_until_their_task_is_closed
             children_are_awaited_told_of_and_stopped

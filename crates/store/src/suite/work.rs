@@ -221,6 +221,55 @@ pub async fn journals_are_read_from_anywhere(driver: &impl Driver) {
     ground.sound().await;
 }
 
+pub async fn many_executions_begin_in_one_batch(driver: &impl Driver) {
+    let ground = Ground::on(driver.open().await).await;
+    let store = &ground.store;
+    let started = |count: u16| -> Vec<ExecutionRow> {
+        let row = |number: u16| ExecutionRow {
+            name: format!("name {number}"),
+            hops: number,
+            started: at(i64::from(number)),
+            ..ground.execution()
+        };
+        (0..count).map(row).collect()
+    };
+    let batch_of = |rows: &[ExecutionRow]| {
+        let mut batch = Batch::new();
+        for row in rows {
+            batch.start_execution(row.clone());
+            batch.append_journal(entries(row.id, 0, u32::from(row.hops) + 1));
+        }
+        batch
+    };
+    // More than any driver puts together, and not a multiple of it.
+    let rows = started(101);
+    ground.commit(batch_of(&rows)).await;
+    for row in &rows {
+        assert_eq!(store.execution(row.id).await.unwrap().as_ref(), Some(row));
+        let journal = store.journal(row.id, 0).await.unwrap();
+        assert_eq!(journal, [entries(row.id, 0, u32::from(row.hops) + 1)]);
+    }
+    ground.sound().await;
+
+    // One among many that is taken is named, and nothing of its batch stands.
+    let mut again = started(50);
+    for (number, row) in again.iter_mut().enumerate() {
+        row.name = format!("other {number}");
+    }
+    again[20].name = rows[7].name.clone();
+    let taken = StoreError::Conflict {
+        scope: "execution".into(),
+        key: rows[7].name.clone(),
+        value: rows[7].id.to_string(),
+    };
+    assert_eq!(ground.refused(batch_of(&again)).await, taken);
+    for row in &again {
+        assert_eq!(store.execution(row.id).await.unwrap(), None);
+        assert_eq!(store.journal(row.id, 0).await.unwrap(), []);
+    }
+    ground.sound().await;
+}
+
 pub async fn snapshots_are_replaced(driver: &impl Driver) {
     let ground = Ground::on(driver.open().await).await;
     let store = &ground.store;

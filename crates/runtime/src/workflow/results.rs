@@ -14,6 +14,7 @@ use stepbus_asl::{Failure, MapRunSpec};
 use stepbus_items::Column;
 use stepbus_model::{MapRunId, Timestamp};
 use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, MapCounts, MapRunRow, StoreError};
+use tokio::task::JoinError;
 
 use super::child::Family;
 use super::pages::{self, Trouble};
@@ -176,8 +177,7 @@ async fn tell(
     let mut pages = pin!(pages.buffered(PAGES_AHEAD));
     let mut next = pages.next().await;
     while let Some(page) = next {
-        let page = page.map_err(|panic| StoreError::Failed(panic.to_string()))??;
-        let Some((children, counts)) = page else { break };
+        let Some((children, counts)) = page.map_err(lost)?? else { break };
         told.items.results_written += counts.items.results_written;
         told.executions.results_written += counts.executions.results_written;
         let (following, taken) = join(pages.next(), sink.take(children)).await;
@@ -185,6 +185,14 @@ async fn tell(
         next = following;
     }
     Ok(told)
+}
+
+fn lost(error: JoinError) -> Trouble {
+    if error.is_panic() {
+        return Trouble::Failed(Failure::new("States.Runtime", error.to_string()));
+    }
+    // The engine stops; the results are written when it is back.
+    Trouble::Store(StoreError::Failed(error.to_string()))
 }
 
 /// The children of a map run, by pages of their items.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-
 use stepbus_model::Share;
 
 use crate::call::{IDEMPOTENCY_KEY, header_value, writes};
@@ -83,9 +82,7 @@ pub(crate) async fn invoke(
 
 /// What a task asks for, as it goes out.
 pub(crate) fn outgoing(task: HttpTask) -> Result<Outgoing, CallError> {
-    prepare(task).map_err(|trouble| {
-        error_of(&trouble, Failure::new(trouble.code(), trouble.message.clone()))
-    })
+    prepare(task).map_err(|trouble| unanswered(&trouble))
 }
 
 fn prepare(task: HttpTask) -> Result<Outgoing, Trouble> {
@@ -135,8 +132,7 @@ fn readable(answer: Answer, request: &Outgoing) -> Result<HttpResponse, CallErro
             let what = format!("{from} answered with content of type `{kind}`, which is no text");
             Trouble::request(what)
         };
-        let failure = Failure::new(trouble.code(), trouble.message.clone());
-        return Err(error_of(&trouble, failure));
+        return Err(unanswered(&trouble));
     }
     Ok(HttpResponse {
         status: answer.status.as_u16(),
@@ -148,6 +144,11 @@ fn readable(answer: Answer, request: &Outgoing) -> Result<HttpResponse, CallErro
 
 fn says_text(kind: &str) -> bool {
     ["json", "text/", "xml", "utf-8"].iter().any(|sign| kind.contains(sign))
+}
+
+/// Of trouble that no record of an exchange belongs to.
+fn unanswered(trouble: &Trouble) -> CallError {
+    error_of(trouble, Failure::new(trouble.code(), trouble.message.clone()))
 }
 
 fn error_of(trouble: &Trouble, failure: Failure) -> CallError {

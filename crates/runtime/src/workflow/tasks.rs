@@ -35,7 +35,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What names a state visit to the outside, the same after a crash: a child is named by its map
 /// run and item, because an EXPRESS child that starts again is another execution.
-pub(super) fn identity(row: &ExecutionRow) -> impl fmt::Display {
+pub(super) fn identity(row: &ExecutionRow) -> impl Display {
     fmt::from_fn(move |f| match row.item {
         None => row.id.fmt(f),
         Some((map_run, index)) if row.redrives == 0 => write!(f, "{map_run}/{index}"),

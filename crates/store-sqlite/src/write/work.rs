@@ -100,9 +100,25 @@ impl<'s, 'c> Binder<'s, 'c> {
         self.bind(params![int(row.execution.0), int(row.first), row.count, &row.entries[..]])
     }
 
-    fn execute(self) -> rusqlite::Result<()> {
+    fn execute(&mut self) -> rusqlite::Result<()> {
+        self.bound = 0;
         self.statement.raw_execute().map(drop)
     }
+}
+
+/// Inserts as many rows as fill whole statements; gives those that are left.
+fn together<'s, 'c, 'r, T>(
+    statement: &'s mut Statement<'c>,
+    rows: &'r [&'r T],
+    bind: fn(&mut Binder<'s, 'c>, &T) -> rusqlite::Result<()>,
+) -> rusqlite::Result<&'r [&'r T]> {
+    let mut binder = Binder::new(statement);
+    let mut chunks = rows.chunks_exact(TOGETHER);
+    for chunk in &mut chunks {
+        chunk.iter().try_for_each(|row| bind(&mut binder, row))?;
+        binder.execute()?;
+    }
+    Ok(chunks.remainder())
 }
 
 #[derive(Debug)]
@@ -191,13 +207,8 @@ impl<'c> Work<'c> {
 
     /// For a transaction that is given up when a row is taken: it does not say which.
     pub(super) fn insert_executions(&mut self, rows: &[&ExecutionRow]) -> Written {
-        let mut chunks = rows.chunks_exact(TOGETHER);
-        for chunk in &mut chunks {
-            let mut binder = Binder::new(&mut self.insert_executions);
-            chunk.iter().try_for_each(|row| binder.execution(row))?;
-            binder.execute()?;
-        }
-        chunks.remainder().iter().try_for_each(|row| self.insert_execution(row))
+        let rest = together(&mut self.insert_executions, rows, Binder::execution)?;
+        rest.iter().try_for_each(|row| self.insert_execution(row))
     }
 
     pub(super) fn park(&mut self, id: ExecutionId, wake: Option<Timestamp>) -> Written {
@@ -268,13 +279,8 @@ impl<'c> Work<'c> {
 
     /// As with [`Work::insert_executions`].
     pub(super) fn insert_journals(&mut self, rows: &[&JournalRow]) -> Written {
-        let mut chunks = rows.chunks_exact(TOGETHER);
-        for chunk in &mut chunks {
-            let mut binder = Binder::new(&mut self.insert_journals);
-            chunk.iter().try_for_each(|row| binder.journal(row))?;
-            binder.execute()?;
-        }
-        chunks.remainder().iter().try_for_each(|row| self.insert_journal(row))
+        let rest = together(&mut self.insert_journals, rows, Binder::journal)?;
+        rest.iter().try_for_each(|row| self.insert_journal(row))
     }
 
     pub(super) fn put_snapshot(&mut self, row: &SnapshotRow) -> Written {

@@ -10,9 +10,10 @@ use stepbus_model::Timestamp;
 use crate::definition::model::{Kind, Service};
 use crate::interpreter::{Recorder, Run, bytes, task_command};
 use crate::io::{
-    Command, Input, MapRunSpec, Outcome, RunTask, Start, Status, TaskId, Timer, TimerKind, Visit,
+    Command, Input, MapRunSpec, Outcome, RunTask, Status, TaskId, Timer, TimerKind, Visit,
 };
 use crate::program::Program;
+use crate::start::Start;
 use crate::thread::{Activity, OpenTask, Thread, ThreadId};
 
 /// The meaning of a journal. It grows when replaying an old journal would give something else.

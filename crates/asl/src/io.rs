@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use stepbus_model::{Limits, Timestamp};
+use stepbus_model::Timestamp;
 
-use crate::entry::{Entry, Resumption};
+use crate::entry::Entry;
+use crate::start::Start;
 
 /// One visit of one state in one execution. Visits are counted from 1; 0 is the execution itself.
 #[derive(
@@ -52,85 +53,6 @@ pub enum WorkflowType {
     #[default]
     Standard,
     Express,
-}
-
-/// The bounds an execution keeps for its whole life, so that a replay meets the same ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bounds {
-    pub payload_bytes: usize,
-    pub steps_per_input: u64,
-    pub history_events: u64,
-    #[serde(default = "unbounded")]
-    pub variable_bytes: usize,
-    #[serde(default = "unbounded")]
-    pub variables_bytes: usize,
-    #[serde(default)]
-    pub data_limit_ends: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub express_seconds: Option<u64>,
-}
-
-/// Executions that began before there was a bound keep on without it.
-fn unbounded() -> usize {
-    usize::MAX
-}
-
-impl From<&Limits> for Bounds {
-    fn from(limits: &Limits) -> Self {
-        Bounds {
-            payload_bytes: limits.payload_bytes,
-            steps_per_input: limits.steps_per_input,
-            history_events: limits.history_events,
-            variable_bytes: limits.variable_bytes,
-            variables_bytes: limits.variables_bytes,
-            data_limit_ends: limits.data_limit_ends,
-            express_seconds: limits.express_seconds,
-        }
-    }
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Bounds::from(&Limits::DEFAULT)
-    }
-}
-
-/// What an execution begins with: the first entry of its journal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Start {
-    pub input: Arc<Value>,
-    pub execution_arn: Arc<str>,
-    pub execution_name: Arc<str>,
-    pub state_machine_arn: Arc<str>,
-    pub state_machine_name: Arc<str>,
-    /// ARN of the role in the context object and in history; local ones need none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role_arn: Option<Arc<str>>,
-    /// All that is random inside comes from here.
-    pub seed: u64,
-    #[serde(default)]
-    pub workflow_type: WorkflowType,
-    /// The item a child of a distributed map was started for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_item: Option<MapItem>,
-    /// It goes on with what it was by another definition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resumption: Option<Box<Resumption>>,
-    #[serde(default)]
-    pub bounds: Bounds,
-}
-
-/// `Map.Item` of the context object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MapItem {
-    pub index: u64,
-    pub value: Arc<Value>,
-    /// The member's name when the map runs over a JSON object.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
-    /// Where the item comes from: `STATE_DATA`, or the reader's source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
 }
 
 /// An error name with its cause, as `Catch` and `Retry` see it.

@@ -20,6 +20,7 @@ mod paths;
 mod program;
 pub mod recording;
 mod snapshot;
+mod start;
 pub mod test_state;
 mod thread;
 pub mod trial;
@@ -30,10 +31,11 @@ pub use entry::{Entry, NoEntry, Resumption, find_entry};
 pub use execution::{Execution, SEMANTICS};
 pub use history::{Details, HistoryEvent, history, replay};
 pub use io::{
-    Bounds, Command, Failure, Input, Integration, ItemBatcher, ItemReader, MapItem, MapRunOutcome,
-    MapRunSpec, MapScope, MapSource, Outcome, ResultWriter, RunTask, Start, Status, TaskId, Timer,
-    TimerKind, Visit, WorkflowType,
+    Command, Failure, Input, Integration, ItemBatcher, ItemReader, MapRunOutcome, MapRunSpec,
+    MapScope, MapSource, Outcome, ResultWriter, RunTask, Status, TaskId, Timer, TimerKind, Visit,
+    WorkflowType,
 };
 pub use program::Program;
 pub use snapshot::SnapshotError;
+pub use start::{Bounds, MapItem, Start};
 pub use validate::{refusal, validate};

@@ -11,7 +11,8 @@ use crate::expression::{Frame, LazyContext, Variable};
 use crate::fault::Fault;
 use crate::interpreter::bytes;
 use crate::interpreter::of_map_run;
-use crate::io::{Failure, ItemBatcher, MapItem, MapScope};
+use crate::io::{Failure, ItemBatcher, MapScope};
+use crate::start::MapItem;
 
 /// How many children have ended, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,8 +8,9 @@ use stepbus_document::Document;
 use crate::definition::model::{Kind, Processor, State, StateId};
 use crate::definition::{self, Parsed};
 use crate::diagnostic::Diagnostic;
-use crate::io::{Failure, MapItem, MapScope, WorkflowType};
+use crate::io::{Failure, MapScope, WorkflowType};
 use crate::map;
+use crate::start::MapItem;
 
 /// A definition ready to run. Put it in an [`Arc`] and share it.
 #[derive(Debug)]

@@ -12,9 +12,10 @@ use crate::definition;
 use crate::definition::model::{Kind, StateId};
 use crate::execution::Execution;
 use crate::interpreter::{Inspection, Run, STATE_NAME, Visited, bytes};
-use crate::io::{Failure, RunTask, Start, WorkflowType};
+use crate::io::{Failure, RunTask, WorkflowType};
 use crate::map::{MapCounts, exceeds_tolerance, tolerance_exceeded};
 use crate::program::Program;
+use crate::start::Start;
 use crate::thread::Thread;
 use crate::validate::{read, refusal as refusal_of};
 

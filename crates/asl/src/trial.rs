@@ -12,11 +12,12 @@ use crate::execution::Execution;
 use crate::history::HistoryEvent;
 use crate::interpreter::Recorder;
 use crate::io::{
-    Command, Failure, Input, ItemBatcher, MapItem, MapRunOutcome, MapRunSpec, MapSource, Outcome,
-    RunTask, Start, Timer,
+    Command, Failure, Input, ItemBatcher, MapRunOutcome, MapRunSpec, MapSource, Outcome, RunTask,
+    Timer,
 };
 use crate::map::{self, MapCounts};
 use crate::program::Program;
+use crate::start::{MapItem, Start};
 
 /// Something a workflow asks of the world.
 #[derive(Debug, Clone, Copy)]

@@ -19,6 +19,7 @@ mod forced;
 mod holds;
 mod log;
 mod maps;
+mod names;
 mod operating;
 mod parameters;
 mod pressure;

@@ -78,6 +78,9 @@ fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> rusqlite::
         None => Connection::open_with_flags(path, flags)?,
     };
     conn.busy_timeout(BUSY)?;
+    // Else a statement may be compiled again for the values of each use, where a column of a
+    // partial index is compared with one of them.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(conn)
 }
 

@@ -5,8 +5,9 @@ use serde_json::{Map, Value, json};
 use crate::chance::task_token;
 use crate::definition::model::{Kind, State};
 use crate::execution::Execution;
-use crate::io::{MapItem, TaskId, WorkflowType};
+use crate::io::{TaskId, WorkflowType};
 use crate::program::Program;
+use crate::start::MapItem;
 use crate::thread::{Activity, Fork, Thread};
 
 /// The item that a thread works on, or that an input is computed for.

@@ -5,7 +5,8 @@ use stepbus_model::arn;
 
 use crate::definition::model::{Kind, Service, Task};
 use crate::history::Details;
-use crate::io::{Failure, Start};
+use crate::io::Failure;
+use crate::start::Start;
 use crate::thread::OpenTask;
 
 macro_rules! state_event {

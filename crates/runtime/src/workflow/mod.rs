@@ -43,7 +43,6 @@ use stepbus_store::{
     StoreError,
 };
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
 use crate::alarms::Alarm;
 use crate::catalogue::Workflow;
@@ -194,15 +193,6 @@ impl Engine {
         });
         let program = workflow.program.clone();
         Launch { row, program, start, awaited: false, told: None }
-    }
-
-    /// A UUID that is the same for the same text in this data directory.
-    pub(crate) fn derived_name(&self, text: &str) -> Uuid {
-        Uuid::new_v5(&self.store.installation(), text.as_bytes())
-    }
-
-    pub(crate) fn seed(&self, text: &str) -> u64 {
-        self.derived_name(text).as_u64_pair().0
     }
 
     /// The program an execution runs: its workflow's, or for a map's child the processor of the

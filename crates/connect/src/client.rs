@@ -1,40 +1,35 @@
 //! The pooled HTTP client: one request out, one bounded answer in.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::RwLock;
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use stepbus_model::Limits;
 use tokio::runtime::{self, Handle};
 
+use crate::pool::{IDLE, Pool};
 use crate::trouble::Trouble;
-
-/// How long an unused connection is kept open.
-const IDLE: Duration = Duration::from_secs(55);
 
 /// Connections are kept alive per host, requests go out without Nagle's delay, and TLS is set up
 /// once per connection.
 #[derive(Debug, Clone)]
 pub(crate) struct HttpClient {
     connector: HttpsConnector<HttpConnector>,
-    pools: Arc<RwLock<Vec<(runtime::Id, Pool)>>>,
+    pools: Arc<RwLock<Pools>>,
     idle_connections: usize,
     response_bytes: usize,
 }
 
-/// The open connections of one runtime, whose threads serve them.
-type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+/// Of each runtime its own.
+type Pools = Vec<(runtime::Id, Arc<Pool>)>;
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -75,54 +70,48 @@ impl HttpClient {
     }
 
     /// Each runtime has connections of its own: a call would wait for the other's threads.
-    fn request(&self, request: Request<Full<Bytes>>) -> ResponseFuture {
+    fn pool(&self) -> Arc<Pool> {
         let here = Handle::current().id();
-        let pools = self.pools.read();
-        if let Some((_, pool)) = pools.iter().find(|(runtime, _)| *runtime == here) {
-            return pool.request(request);
+        let found = |pools: &Pools| {
+            let mut pools = pools.iter();
+            pools.find(|(runtime, _)| *runtime == here).map(|(_, pool)| pool.clone())
+        };
+        if let Some(pool) = found(&self.pools.read()) {
+            return pool;
         }
-        drop(pools);
-        let pool: Pool = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(self.idle_connections)
-            .build(self.connector.clone());
-        let response = pool.request(request);
         let mut pools = self.pools.write();
-        // Another thread may have been faster: then this pool has one call.
-        if pools.iter().all(|(runtime, _)| *runtime != here) {
-            pools.push((here, pool));
-        }
-        response
+        // Another thread may have been faster.
+        found(&pools).unwrap_or_else(|| {
+            let pool = Pool::new(self.connector.clone(), self.idle_connections);
+            pools.push((here, pool.clone()));
+            pool
+        })
     }
 
-    /// No `async fn`: what a request consists of would be kept until there is an answer.
-    pub(crate) fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         uri: Uri,
         headers: HeaderMap,
         body: Bytes,
         timeout: Duration,
-    ) -> impl Future<Output = Result<Answer, Trouble>> + Send + '_ {
+    ) -> Result<Answer, Trouble> {
         let authority = uri.authority().cloned();
+        let host = authority.as_ref().map_or("the host", |authority| authority.as_str());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let response = self.request(request);
-        async move {
-            let host = authority.as_ref().map_or("the host", |authority| authority.as_str());
-            match tokio::time::timeout(timeout, answer(response, self.response_bytes, host)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Trouble::timeout(host, timeout)),
-            }
+        let pool = self.pool();
+        let answer = pool.call(request, |response| answer(response, self.response_bytes, host));
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Trouble::timeout(host, timeout)),
         }
     }
 }
 
-async fn answer(response: ResponseFuture, limit: usize, host: &str) -> Result<Answer, Trouble> {
-    let response = response.await.map_err(|error| Trouble::connection(host, &error))?;
+async fn answer(response: Response<Incoming>, limit: usize, host: &str) -> Result<Answer, Trouble> {
     let (parts, body) = response.into_parts();
     let body = read(body, limit, host).await?;
     Ok(Answer { status: parts.status, headers: parts.headers, body })
@@ -181,7 +170,6 @@ fn tls(roots: RootCertStore) -> ClientConfig {
 
 #[cfg(test)]
 mod tests {
-    use http::Response;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use rustls::ServerConfig;

@@ -20,6 +20,7 @@ mod objects;
 mod outcome;
 mod pause;
 mod payload;
+mod pool;
 mod rate;
 mod report;
 mod secret;

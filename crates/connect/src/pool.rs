@@ -1,0 +1,441 @@
+//! Open connections. Whoever makes a call drives its connection himself until the answer is
+//! there: a task that does so for each connection would be woken, often by another thread, for
+//! every call and for every answer. In between nobody does, and the connection lies idle.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::trouble::Trouble;
+
+/// How long an unused connection is kept open.
+pub(crate) const IDLE: Duration = Duration::from_secs(55);
+/// How often connections are looked at that lie idle: those that the other side closed are let go.
+const SWEEP: Duration = Duration::from_secs(5);
+/// What saying goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The open connections of one runtime, whose threads serve them.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    connector: HttpsConnector<HttpConnector>,
+    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    /// Idle connections kept for one origin.
+    most: usize,
+}
+
+/// Where a connection leads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Origin {
+    scheme: Scheme,
+    /// As it was written: two spellings have connections of their own.
+    authority: Box<str>,
+}
+
+type Connection = http1::Connection<MaybeHttpsStream<TokioIo<TcpStream>>, Full<Bytes>>;
+
+#[derive(Debug)]
+struct Idle {
+    since: Instant,
+    open: Box<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    sender: SendRequest<Full<Bytes>>,
+    /// None: it has ended.
+    connection: Option<Connection>,
+}
+
+impl Pool {
+    /// To be called by the runtime whose calls it is for.
+    pub(crate) fn new(connector: HttpsConnector<HttpConnector>, most: usize) -> Arc<Pool> {
+        let pool = Arc::new(Pool { connector, idle: Mutex::default(), most });
+        tokio::spawn(sweep(Arc::downgrade(&pool)));
+        pool
+    }
+
+    /// Sends the request and has the answer read. A request that could not go out, because the
+    /// other side had closed the idle connection, goes out by another one.
+    pub(crate) async fn call<T, R>(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        read: impl FnOnce(Response<Incoming>) -> R,
+    ) -> Result<T, Trouble>
+    where
+        R: Future<Output = Result<T, Trouble>>,
+    {
+        let origin = address(&mut request)?;
+        loop {
+            let (mut open, fresh) = match self.take(&origin) {
+                Some(open) => (open, false),
+                None => (self.connect(&origin).await?, true),
+            };
+            let sent = open.sender.try_send_request(request);
+            match open.driven(sent).await {
+                Ok(response) => {
+                    let answer = open.driven(read(response)).await;
+                    if open.is_free() {
+                        self.put(origin, open);
+                    }
+                    return answer;
+                }
+                Err(mut failed) => match failed.take_message().filter(|_| !fresh) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Trouble::connection(&origin.authority, failed.error())),
+                },
+            }
+        }
+    }
+
+    async fn connect(&self, origin: &Origin) -> Result<Box<Open>, Trouble> {
+        let host = &*origin.authority;
+        let uri = Uri::builder().scheme(origin.scheme.clone()).authority(host).path_and_query("/");
+        let uri = uri.build().map_err(|error| Trouble::request(error.to_string()))?;
+        let mut connector = self.connector.clone();
+        let broken =
+            |error: Box<dyn std::error::Error + Send + Sync>| Trouble::connection(host, &*error);
+        poll_fn(|cx| connector.poll_ready(cx)).await.map_err(broken)?;
+        let stream = connector.call(uri).await.map_err(broken)?;
+        let opened = http1::handshake(stream).await;
+        let (sender, connection) = opened.map_err(|error| Trouble::connection(host, &error))?;
+        Ok(Box::new(Open { sender, connection: Some(connection) }))
+    }
+
+    fn take(&self, origin: &Origin) -> Option<Box<Open>> {
+        let mut idle = self.idle.lock();
+        let idle = idle.get_mut(origin)?.pop()?;
+        (idle.since.elapsed() < IDLE).then_some(idle.open)
+    }
+
+    fn put(&self, origin: Origin, open: Box<Open>) {
+        let mut idle = self.idle.lock();
+        let idle = idle.entry(origin).or_default();
+        if idle.len() < self.most {
+            idle.push(Idle { since: Instant::now(), open });
+        }
+    }
+
+    /// Takes out the connections that have lain idle too long. Those that the other side closed
+    /// are gone.
+    fn outworn(&self, now: Instant) -> Vec<Idle> {
+        let mut old = Vec::new();
+        self.idle.lock().retain(|_, idle| {
+            idle.retain_mut(|idle| idle.open.is_alive());
+            let fresh = idle.iter().position(|idle| now < idle.since + IDLE);
+            old.extend(idle.drain(..fresh.unwrap_or(idle.len())));
+            !idle.is_empty()
+        });
+        old
+    }
+}
+
+impl Open {
+    /// What waits for the connection, with the connection itself.
+    async fn driven<F: Future>(&mut self, waits: F) -> F::Output {
+        let mut waits = pin!(waits);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = waits.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            if let Some(connection) = &mut self.connection
+                && Pin::new(connection).poll(cx).is_ready()
+            {
+                // Whoever waits for it hears of its end when it is gone.
+                self.connection = None;
+            }
+            waits.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Whether the next request may go out by it.
+    fn is_free(&mut self) -> bool {
+        if !self.sender.is_ready() {
+            // It may not have seen yet that the answer was its last word.
+            self.is_alive();
+        }
+        self.sender.is_ready()
+    }
+
+    fn is_alive(&mut self) -> bool {
+        if self.connection.as_mut().is_some_and(|it| it.now_or_never().is_some()) {
+            self.connection = None;
+        }
+        self.connection.is_some()
+    }
+
+    async fn close(self: Box<Self>) {
+        let Open { sender, connection } = *self;
+        drop(sender);
+        if let Some(connection) = connection {
+            // The other side need not hear it.
+            let _ = tokio::time::timeout(GOODBYE, connection).await;
+        }
+    }
+}
+
+/// Lets go of what is of no use any more, as long as there is the pool.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(pool) = pool.upgrade() else { return };
+        for idle in pool.outworn(Instant::now()) {
+            tokio::spawn(idle.open.close());
+        }
+    }
+}
+
+/// Where the request goes; what remains of its URL is the path, as such a request names it.
+fn address(request: &mut Request<Full<Bytes>>) -> Result<Origin, Trouble> {
+    let parts = std::mem::take(request.uri_mut()).into_parts();
+    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+        return Err(Trouble::request("the URL has no scheme and host"));
+    };
+    let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(path);
+    let origin = Origin { scheme, authority: authority.as_str().into() };
+    if !request.headers().contains_key(header::HOST) {
+        let host = HeaderValue::from_str(host(&origin));
+        let host = host.map_err(|_| Trouble::request(format!("`{authority}` is no host")))?;
+        request.headers_mut().insert(header::HOST, host);
+    }
+    Ok(origin)
+}
+
+/// The port is named unless it is the scheme's own.
+fn host(origin: &Origin) -> &str {
+    let own = if origin.scheme == Scheme::HTTPS { ":443" } else { ":80" };
+    let host = origin.authority.rsplit('@').next().unwrap_or_default();
+    host.strip_suffix(own).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::BodyExt;
+    use hyper_rustls::HttpsConnectorBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+
+    /// Answers by hand; counts connections, and the ends of connections.
+    struct Server {
+        host: String,
+        opened: Arc<AtomicUsize>,
+        closed: watch::Receiver<usize>,
+        requests: mpsc::UnboundedReceiver<String>,
+    }
+
+    impl Server {
+        /// Each connection answers with the texts in turn, and closes after the last.
+        async fn start(answers: &'static [&'static str]) -> Server {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let host = listener.local_addr().unwrap().to_string();
+            let opened = Arc::new(AtomicUsize::new(0));
+            let (ends, closed) = watch::channel(0);
+            let (heard, requests) = mpsc::unbounded_channel();
+            let count = opened.clone();
+            tokio::spawn(async move {
+                loop {
+                    let (stream, _) = listener.accept().await.unwrap();
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let (ends, heard) = (ends.clone(), heard.clone());
+                    tokio::spawn(async move {
+                        serve(stream, answers, &heard).await;
+                        ends.send_modify(|ends| *ends += 1);
+                    });
+                }
+            });
+            Server { host, opened, closed, requests }
+        }
+
+        fn opened(&self) -> usize {
+            self.opened.load(Ordering::Relaxed)
+        }
+    }
+
+    async fn serve(mut stream: TcpStream, answers: &[&str], heard: &mpsc::UnboundedSender<String>) {
+        let mut answers = answers.iter();
+        let mut text = String::new();
+        while answers.len() > 0 {
+            while !text.ends_with("\r\n\r\n") {
+                let mut bytes = [0; 1_024];
+                match stream.read(&mut bytes).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => text.push_str(std::str::from_utf8(&bytes[..count]).unwrap()),
+                }
+            }
+            heard.send(std::mem::take(&mut text)).unwrap();
+            if let Some(answer) = answers.next() {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    }
+
+    fn pool() -> Arc<Pool> {
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ));
+        let config = config.with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(rustls::RootCertStore::empty());
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config.with_no_client_auth())
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Pool::new(connector, 2)
+    }
+
+    async fn get(pool: &Pool, host: &str) -> Result<String, Trouble> {
+        let request = Request::get(format!("http://{host}/a?b=c"));
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let read = |response: Response<Incoming>| async {
+            let body = response.into_body().collect().await;
+            let body = body.map_err(|error| Trouble::connection("x", &error))?.to_bytes();
+            Ok(String::from_utf8_lossy(&body).into_owned())
+        };
+        pool.call(request, read).await
+    }
+
+    fn idle(pool: &Pool) -> usize {
+        pool.idle.lock().values().map(Vec::len).sum()
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    const LAST: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+
+    #[tokio::test]
+    async fn calls_go_out_by_the_same_connection() {
+        let mut server = Server::start(&[OK; 6]).await;
+        let pool = pool();
+        for _ in 0..5 {
+            assert_eq!(get(&pool, &server.host).await.unwrap(), "ok");
+            let heard = server.requests.recv().await.unwrap();
+            assert!(heard.starts_with("GET /a?b=c HTTP/1.1\r\n"), "{heard}");
+            assert!(heard.contains(&format!("host: {}\r\n", server.host)), "{heard}");
+        }
+        assert_eq!((server.opened(), idle(&pool)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_silently_costs_no_call() {
+        let mut server = Server::start(&[OK]).await;
+        let pool = pool();
+        for calls in 1..=3 {
+            assert_eq!(get(&pool, &server.host).await.unwrap(), "ok");
+            server.closed.wait_for(|closed| *closed == calls).await.unwrap();
+        }
+        assert_eq!(server.opened(), 3);
+        // Nobody calls any more: it is let go all the same.
+        while idle(&pool) > 0 {
+            assert!(pool.outworn(Instant::now()).is_empty());
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_says_that_it_closes_is_not_kept() {
+        let server = Server::start(&[LAST, OK]).await;
+        let pool = pool();
+        for _ in 0..3 {
+            assert_eq!(get(&pool, &server.host).await.unwrap(), "ok");
+            assert_eq!(idle(&pool), 0);
+        }
+        assert_eq!(server.opened(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_went_out_is_not_sent_again() {
+        let mut server = Server::start(&[OK, ""]).await;
+        let pool = pool();
+        assert_eq!(get(&pool, &server.host).await.unwrap(), "ok");
+        let trouble = get(&pool, &server.host).await.unwrap_err();
+        assert!(trouble.message.contains("failed"), "{trouble:?}");
+        drop(pool);
+        assert!(server.requests.recv().await.is_some());
+        assert!(server.requests.recv().await.is_some());
+        assert!(server.requests.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_breaks_off_is_no_answer() {
+        let server = Server::start(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"]).await;
+        let pool = pool();
+        let trouble = get(&pool, &server.host).await.unwrap_err();
+        assert!(!trouble.message.is_empty());
+        assert_eq!(idle(&pool), 0);
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_takes_the_connection_along() {
+        let mut server = Server::start(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", OK]).await;
+        let pool = pool();
+        let call = get(&pool, &server.host);
+        tokio::select! {
+            biased;
+            answer = call => unreachable!("{answer:?}"),
+            request = server.requests.recv() => assert!(request.is_some()),
+        }
+        server.closed.wait_for(|closed| *closed == 1).await.unwrap();
+        assert_eq!(idle(&pool), 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_may_be() {
+        let server = Server::start(&[OK; 2]).await;
+        let pool = pool();
+        let calls = (0..5).map(|_| get(&pool, &server.host));
+        for answer in futures_util::future::join_all(calls).await {
+            assert_eq!(answer.unwrap(), "ok");
+        }
+        assert_eq!((server.opened(), idle(&pool)), (5, 2));
+    }
+
+    #[tokio::test]
+    async fn what_lies_idle_too_long_is_let_go() {
+        let mut server = Server::start(&[OK; 2]).await;
+        let pool = pool();
+        assert_eq!(get(&pool, &server.host).await.unwrap(), "ok");
+        assert!(pool.outworn(Instant::now()).is_empty());
+        let [old] = <[Idle; 1]>::try_from(pool.outworn(Instant::now() + IDLE)).unwrap();
+        old.open.close().await;
+        server.closed.wait_for(|closed| *closed == 1).await.unwrap();
+        assert_eq!(idle(&pool), 0);
+    }
+
+    #[test]
+    fn the_port_is_named_unless_it_is_the_schemes_own() {
+        for (url, expected) in [
+            ("http://a.example/", "a.example"),
+            ("http://a.example:80/", "a.example"),
+            ("https://a.example:443", "a.example"),
+            ("https://a.example:80/x", "a.example:80"),
+            ("http://user@[::1]:8080/x", "[::1]:8080"),
+        ] {
+            let mut request = Request::get(url).body(Full::default()).unwrap();
+            address(&mut request).unwrap();
+            assert_eq!(request.headers()[header::HOST], expected, "{url}");
+        }
+    }
+}

@@ -408,9 +408,11 @@ impl<'a> MapRun<'a> {
         self.row.from_state.is_some() || row.kind == ExecutionKind::Standard && same
     }
 
-    /// Hands over for commit the children that are over, unless enough others are on their way.
+    /// Hands over for commit the children that are over. While others are on their way, only when
+    /// there are many: a commit costs about the same for few.
     fn hand_over(&mut self) {
-        if self.over.children > 0 && self.commits.len() < COMMITS {
+        let worth = if self.commits.is_empty() { 1 } else { self.most_over() / 2 };
+        if self.over.children >= worth.max(1) && self.commits.len() < COMMITS {
             self.commit_over();
         }
     }

@@ -1,5 +1,6 @@
 //! The pooled HTTP client: one request out, one bounded answer in.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,33 +89,44 @@ impl HttpClient {
         })
     }
 
-    pub(crate) async fn send(
+    /// No `async fn`: what a request consists of would be kept until there is an answer.
+    pub(crate) fn send(
         &self,
         method: Method,
         uri: Uri,
         headers: HeaderMap,
         body: Bytes,
         timeout: Duration,
-    ) -> Result<Answer, Trouble> {
+    ) -> impl Future<Output = Result<Answer, Trouble>> + Send + '_ {
         let authority = uri.authority().cloned();
-        let host = authority.as_ref().map_or("the host", |authority| authority.as_str());
-        let mut request = Request::new(Full::new(body));
+        let mut request = Box::new(Request::new(Full::new(body)));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         let pool = self.pool();
-        let answer = pool.call(request, |response| answer(response, self.response_bytes, host));
-        match tokio::time::timeout(timeout, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Trouble::timeout(host, timeout)),
+        async move {
+            let host = authority.as_ref().map_or("the host", |authority| authority.as_str());
+            let read = |response| answer(response, self.response_bytes, host);
+            match tokio::time::timeout(timeout, pool.call(request, read)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(Trouble::timeout(host, timeout)),
+            }
         }
     }
 }
 
-async fn answer(response: Response<Incoming>, limit: usize, host: &str) -> Result<Answer, Trouble> {
+/// Of the answer only what is needed is kept until its body is there.
+fn answer(
+    response: Response<Incoming>,
+    limit: usize,
+    host: &str,
+) -> impl Future<Output = Result<Answer, Trouble>> + Send {
     let (parts, body) = response.into_parts();
-    let body = read(body, limit, host).await?;
-    Ok(Answer { status: parts.status, headers: parts.headers, body })
+    let (status, headers) = (parts.status, parts.headers);
+    async move {
+        let body = read(body, limit, host).await?;
+        Ok(Answer { status, headers, body })
+    }
 }
 
 async fn read(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, Trouble> {

@@ -231,8 +231,9 @@ impl Connect {
         let connection = inner.connection_of(&task);
         let asked = connection.and_then(|found| Ok((found, invoke::outgoing(task)?)));
         async move {
-            let (connection, request) = asked?;
-            invoke::invoke(&inner.shared, &connection, &request, timeout, share).await
+            // Not moved out, which would take the room twice.
+            let (connection, request) = asked.as_ref().map_err(Clone::clone)?;
+            invoke::invoke(&inner.shared, connection, request, timeout, share).await
         }
     }
 

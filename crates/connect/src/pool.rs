@@ -76,7 +76,7 @@ impl Pool {
     /// other side had closed the idle connection, goes out by another one.
     pub(crate) async fn call<T, R>(
         &self,
-        mut request: Request<Full<Bytes>>,
+        mut request: Box<Request<Full<Bytes>>>,
         read: impl FnOnce(Response<Incoming>) -> R,
     ) -> Result<T, Trouble>
     where
@@ -86,19 +86,24 @@ impl Pool {
         loop {
             let (mut open, fresh) = match self.take(&origin) {
                 Some(open) => (open, false),
-                None => (self.connect(&origin).await?, true),
+                // In a box of its own, or every call would have the room for it.
+                None => (Box::pin(self.connect(&origin)).await?, true),
             };
-            let sent = open.sender.try_send_request(request);
-            match open.driven(sent).await {
+            let sent = {
+                let sent = pin!(open.sender.try_send_request(*request));
+                driven(&mut open.connection, sent).await
+            };
+            match sent {
                 Ok(response) => {
-                    let answer = open.driven(read(response)).await;
+                    let answer = pin!(read(response));
+                    let answer = driven(&mut open.connection, answer).await;
                     if open.is_free() {
                         self.put(origin, open);
                     }
                     return answer;
                 }
                 Err(mut failed) => match failed.take_message().filter(|_| !fresh) {
-                    Some(unsent) => request = unsent,
+                    Some(unsent) => *request = unsent,
                     None => return Err(Trouble::connection(&origin.authority, failed.error())),
                 },
             }
@@ -148,24 +153,6 @@ impl Pool {
 }
 
 impl Open {
-    /// What waits for the connection, with the connection itself.
-    async fn driven<F: Future>(&mut self, waits: F) -> F::Output {
-        let mut waits = pin!(waits);
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = waits.as_mut().poll(cx) {
-                return Poll::Ready(output);
-            }
-            if let Some(connection) = &mut self.connection
-                && Pin::new(connection).poll(cx).is_ready()
-            {
-                // Whoever waits for it hears of its end when it is gone.
-                self.connection = None;
-            }
-            waits.as_mut().poll(cx)
-        })
-        .await
-    }
-
     /// Whether the next request may go out by it.
     fn is_free(&mut self) -> bool {
         if !self.sender.is_ready() {
@@ -190,6 +177,25 @@ impl Open {
             let _ = tokio::time::timeout(GOODBYE, connection).await;
         }
     }
+}
+
+/// What waits for the connection, with the connection itself.
+fn driven<F: Future>(
+    connection: &mut Option<Connection>,
+    mut waits: Pin<&mut F>,
+) -> impl Future<Output = F::Output> {
+    poll_fn(move |cx| {
+        if let Poll::Ready(output) = waits.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        if let Some(open) = connection
+            && Pin::new(open).poll(cx).is_ready()
+        {
+            // Whoever waits for it hears of its end when it is gone.
+            *connection = None;
+        }
+        waits.as_mut().poll(cx)
+    })
 }
 
 /// Lets go of what is of no use any more, as long as there is the pool.
@@ -315,7 +321,7 @@ mod tests {
             let body = body.map_err(|error| Trouble::connection("x", &error))?.to_bytes();
             Ok(String::from_utf8_lossy(&body).into_owned())
         };
-        pool.call(request, read).await
+        pool.call(Box::new(request), read).await
     }
 
     fn idle(pool: &Pool) -> usize {

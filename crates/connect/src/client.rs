@@ -172,7 +172,7 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn tls(roots: RootCertStore) -> ClientConfig {
+pub(crate) fn tls(roots: RootCertStore) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring knows the default protocol versions")

@@ -244,6 +244,7 @@ mod tests {
     use tokio::sync::{mpsc, watch};
 
     use super::*;
+    use crate::client::tls;
 
     /// Answers by hand; counts connections, and the ends of connections.
     struct Server {
@@ -300,13 +301,8 @@ mod tests {
     }
 
     fn pool() -> Arc<Pool> {
-        let config = rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::ring::default_provider(),
-        ));
-        let config = config.with_safe_default_protocol_versions().unwrap();
-        let config = config.with_root_certificates(rustls::RootCertStore::empty());
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(config.with_no_client_auth())
+            .with_tls_config(tls(rustls::RootCertStore::empty()))
             .https_or_http()
             .enable_http1()
             .build();

@@ -1,5 +1,6 @@
 //! The `stepbus` binary: commands, project file, wiring.
 
+mod allocator;
 mod cli;
 mod demo;
 mod output;
@@ -11,10 +12,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-// Many small, short-lived values from several threads: measured faster and flatter than the
-// system's allocator.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

@@ -41,7 +41,7 @@ pub struct MapItem {
     pub key: Option<String>,
     /// Where the item comes from: `STATE_DATA`, or the reader's source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
+    pub source: Option<Arc<str>>,
 }
 
 /// The bounds an execution keeps for its whole life, so that a replay meets the same ones.
@@ -119,7 +119,7 @@ struct WrittenItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
+    source: Option<Arc<str>>,
 }
 
 impl Serialize for Start {
@@ -235,7 +235,7 @@ mod tests {
                 index: 7,
                 value: input.clone(),
                 key: None,
-                source: Some("S3://files/items.jsonl".to_owned()),
+                source: Some("S3://files/items.jsonl".into()),
             }),
             input,
             resumption: None,

@@ -12,9 +12,9 @@ use stepbus_model::{
 use stepbus_store::{
     AuditRow, Batch, ClaimRow, CursorRow, DeadLetterGroup, DefinitionRow, DeliveryRow, EditRow,
     EventRow, ExecutionFilter, ExecutionRow, Horizon, JournalRow, KeyRow, LedgerRow, LogRange,
-    MapPageRow, MapRunRow, MessageFilter, MessageRow, OperationRow, PauseRow, Problem, QueueCounts,
-    Read, Ready, ReplayRow, ResourceRow, RunRow, ScheduleRow, SnapshotRow, Stats, Store,
-    StoreError, SyncChildRow, TaskTokenRow, Uncommitted, Usage, WorkflowTotals,
+    MapPageRow, MapResultRow, MapRunRow, MessageFilter, MessageRow, OperationRow, PauseRow,
+    Problem, QueueCounts, Read, Ready, ReplayRow, ResourceRow, RunRow, ScheduleRow, SnapshotRow,
+    Stats, Store, StoreError, SyncChildRow, TaskTokenRow, Uncommitted, Usage, WorkflowTotals,
 };
 use uuid::Uuid;
 
@@ -427,6 +427,10 @@ impl Store for SqliteStore {
 
     fn map_children(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<ExecutionRow>> {
         self.readers.ask(move |conn| read::maps::map_children(conn, map_run, from, to))
+    }
+
+    fn map_results(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<MapResultRow>> {
+        self.readers.ask(move |conn| read::maps::map_results(conn, map_run, from, to))
     }
 
     fn run(&self, id: RunId) -> Read<'_, Option<RunRow>> {

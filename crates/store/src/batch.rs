@@ -249,6 +249,12 @@ impl Batch {
         Batch::default()
     }
 
+    /// One that is about to get so many changes.
+    #[must_use]
+    pub fn with_room(changes: usize) -> Self {
+        Batch { changes: Vec::with_capacity(changes), ..Batch::default() }
+    }
+
     /// A batch that is refused when the disk is full.
     #[must_use]
     pub fn acceptance() -> Self {

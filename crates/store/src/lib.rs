@@ -30,10 +30,10 @@ pub use query::{
 pub use records::{
     AuditRow, Cause, ClaimRow, CursorRow, DefinitionRow, DeliveryRow, EditRow, EventRow,
     ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, ItemCounts, JournalRow, KeyRow,
-    LedgerRow, MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings, MessageRow,
-    OperationRow, OperationStatus, PauseRow, Priority, Reception, ReplayRow, ReplayState,
-    ResourceKind, ResourceRow, RunRow, ScheduleRow, SnapshotRow, SyncChildRow, SyncState, TaskRef,
-    TaskTokenRow,
+    LedgerRow, MapCounts, MapPageRow, MapResultRow, MapRunRow, MapRunStatus, MapSettings,
+    MessageRow, OperationRow, OperationStatus, PauseRow, Priority, Reception, ReplayRow,
+    ReplayState, ResourceKind, ResourceRow, RunRow, ScheduleRow, SnapshotRow, SyncChildRow,
+    SyncState, TaskRef, TaskTokenRow,
 };
 
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -204,6 +204,8 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn map_page(&self, map_run: MapRunId, page: u64) -> Read<'_, Option<MapPageRow>>;
     /// Children with an item index in `from..to`, by index, whatever their status.
     fn map_children(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<ExecutionRow>>;
+    /// Of the same children what the results tell.
+    fn map_results(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<MapResultRow>>;
 
     // Runs and the books.
     fn run(&self, id: RunId) -> Read<'_, Option<RunRow>>;

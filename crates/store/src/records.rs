@@ -393,6 +393,23 @@ pub struct ExecutionRow {
     pub semantics: u32,
 }
 
+/// A map's child as the results of its map run tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MapResultRow {
+    /// Its index in the map run.
+    pub index: u64,
+    /// How many items it takes.
+    pub items: u32,
+    pub name: String,
+    pub redrives: u32,
+    pub status: ExecutionStatus,
+    pub started: Timestamp,
+    pub ended: Option<Timestamp>,
+    pub output: Option<Bytes>,
+    pub error: Option<String>,
+    pub error_cause: Option<String>,
+}
+
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionEnd {

@@ -101,7 +101,7 @@ pub(crate) fn of_map_run(item: &MapItem) -> Value {
             members.insert("Key".into(), Value::from(key.as_str()));
         }
         if let Some(source) = &item.source {
-            members.insert("Source".into(), Value::from(source.as_str()));
+            members.insert("Source".into(), Value::from(&**source));
         }
     }
     object

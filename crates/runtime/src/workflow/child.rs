@@ -13,7 +13,7 @@ use stepbus_asl::{
 use stepbus_model::{ExecutionId, MapRunId, RunId, arn};
 use stepbus_store::{
     Batch, Cause, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow,
-    MapRunStatus, StoreError,
+    MapResultRow, MapRunStatus, StoreError,
 };
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ pub(super) struct Family {
     program: Arc<Program>,
     processor: Arc<Program>,
     spec: Arc<MapRunSpec>,
-    source: String,
+    source: Arc<str>,
     state_machine_arn: Arc<str>,
     state_machine_name: Arc<str>,
     /// What the children's ARNs begin with.
@@ -65,7 +65,7 @@ impl Family {
             program: parent.program.clone(),
             processor,
             spec: spec.clone(),
-            source: source_name(spec),
+            source: source_name(spec).into(),
             state_machine_arn: arn::state_machine(&name).into(),
             arns: arn::execution(&name, ""),
             state_machine_name: name.into(),
@@ -128,27 +128,26 @@ impl Family {
         &self,
         engine: &Engine,
         index: u64,
-        row: Option<ExecutionRow>,
+        row: Option<MapResultRow>,
     ) -> ChildResult {
-        let name = row
-            .as_ref()
-            .map_or_else(|| self.identity(engine, index).to_string(), |row| row.name.clone());
-        let mut result = ChildResult {
-            arn: self.arn(&name),
-            name,
-            state_machine_arn: self.state_machine_arn.clone(),
-            ..ChildResult::default()
+        let Some(row) = row else {
+            let name = self.identity(engine, index).to_string();
+            let (arn, state_machine_arn) = (self.arn(&name), self.state_machine_arn.clone());
+            return ChildResult { arn, name, state_machine_arn, ..ChildResult::default() };
         };
-        if let Some(row) = row {
-            result.status = Some(row.status);
-            result.started = Some(row.started);
-            result.ended = row.ended;
-            result.output = row.output;
-            result.error = row.error;
-            result.error_cause = row.error_cause;
-            result.redrive_count = row.redrives;
+        ChildResult {
+            status: Some(row.status),
+            arn: self.arn(&row.name),
+            name: row.name,
+            state_machine_arn: self.state_machine_arn.clone(),
+            started: Some(row.started),
+            ended: row.ended,
+            input: None,
+            output: row.output,
+            error: row.error,
+            error_cause: row.error_cause,
+            redrive_count: row.redrives,
         }
-        result
     }
 
     /// Begins the child that takes these items; `old` is the one whose place it takes, which it may

@@ -1,7 +1,8 @@
 use rusqlite::{Connection, Result, Row, params};
 use stepbus_model::{ExecutionId, MapRunId, RunId};
 use stepbus_store::{
-    ExecutionRow, ItemCounts, MapCounts, MapPageRow, MapRunRow, MapRunStatus, MapSettings,
+    ExecutionRow, ExecutionStatus, ItemCounts, MapCounts, MapPageRow, MapResultRow, MapRunRow,
+    MapRunStatus, MapSettings,
 };
 
 use super::work::{EXECUTION, execution_row};
@@ -142,17 +143,47 @@ pub(crate) fn map_page(
     )
 }
 
+/// Found as the index on items has them, and in its order.
+const CHILDREN_OF_ITEMS: &str = "INDEXED BY executions_item
+    WHERE map_run = ?1 AND map_run IS NOT NULL AND item >= ?2 AND item < ?3
+    ORDER BY item, id";
+
 pub(crate) fn map_children(
     conn: &Connection,
     map_run: MapRunId,
     from: u64,
     to: u64,
 ) -> Result<Vec<ExecutionRow>> {
+    let sql = format!("{EXECUTION} {CHILDREN_OF_ITEMS}");
+    all(conn, &sql, params![int(map_run.0), int(from), up_to(to)], execution_row)
+}
+
+pub(crate) fn map_results(
+    conn: &Connection,
+    map_run: MapRunId,
+    from: u64,
+    to: u64,
+) -> Result<Vec<MapResultRow>> {
     let sql = format!(
-        "{EXECUTION} INDEXED BY executions_item
-         WHERE map_run = ?1 AND map_run IS NOT NULL AND item >= ?2 AND item < ?3
-         ORDER BY item, id"
+        "SELECT item, items, name, redrives, status, started, ended, output, error, error_cause
+         FROM executions {CHILDREN_OF_ITEMS}"
     );
-    let to = i64::try_from(to).unwrap_or(i64::MAX);
-    all(conn, &sql, params![int(map_run.0), int(from), to], execution_row)
+    all(conn, &sql, params![int(map_run.0), int(from), up_to(to)], |row| {
+        Ok(MapResultRow {
+            index: id(row, 0)?,
+            items: row.get(1)?,
+            name: row.get(2)?,
+            redrives: row.get(3)?,
+            status: coded(row, 4, ExecutionStatus::from_code)?,
+            started: time(row, 5)?,
+            ended: maybe_time(row, 6)?,
+            output: row.get::<_, Option<Vec<u8>>>(7)?.map(bytes::Bytes::from),
+            error: row.get(8)?,
+            error_cause: row.get(9)?,
+        })
+    })
+}
+
+fn up_to(index: u64) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
 }

@@ -7,7 +7,8 @@ use super::Driver;
 use super::ground::{Ground, WORKFLOW, after, at, ended};
 use crate::{
     Batch, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, MapCounts, MapPageRow,
-    MapRunEnd, MapRunRedrive, MapRunRow, MapRunStatus, MapSettings, StoreError, WorkflowTotals,
+    MapResultRow, MapRunEnd, MapRunRedrive, MapRunRow, MapRunStatus, MapSettings, StoreError,
+    WorkflowTotals,
 };
 
 fn page(map_run: &MapRunRow, page: u64, first_index: u64, count: u32) -> MapPageRow {
@@ -129,9 +130,27 @@ pub async fn map_children_are_found_by_index(driver: &impl Driver) {
     assert_eq!(store.map_children(map_run.id, 0, u64::MAX).await.unwrap(), children);
     assert_eq!(store.map_children(map_run.id, 1, 4).await.unwrap(), children[1..2]);
     assert_eq!(store.map_children(map_run.id, 1, 3).await.unwrap(), []);
+    let results: Vec<_> = children.into_iter().map(result).collect();
+    assert_eq!(store.map_results(map_run.id, 0, u64::MAX).await.unwrap(), results);
+    assert_eq!(store.map_results(map_run.id, 1, 4).await.unwrap(), results[1..2]);
     let maps = store.running_map_runs(map_run.id, 9).await.unwrap();
     assert_eq!(maps.iter().map(|row| row.id).collect::<Vec<_>>(), [other.id]);
     ground.sound().await;
+}
+
+fn result(child: ExecutionRow) -> MapResultRow {
+    MapResultRow {
+        index: child.item.unwrap().1,
+        items: child.items,
+        name: child.name,
+        redrives: child.redrives,
+        status: child.status,
+        started: child.started,
+        ended: child.ended,
+        output: child.output,
+        error: child.error,
+        error_cause: child.error_cause,
+    }
 }
 
 pub async fn a_batch_counts_as_its_items(driver: &impl Driver) {

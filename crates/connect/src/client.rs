@@ -152,6 +152,10 @@ async fn read(mut body: Incoming, limit: usize, host: &str) -> Result<Bytes, Tro
                 rest.extend_from_slice(&data);
             }
         }
+        // To ask for more would have the connection looked at once more.
+        if body.is_end_stream() {
+            break;
+        }
     }
     Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
 }

@@ -57,7 +57,8 @@ impl ObjectWriter {
             let (fits, left) = rest.split_at(most - self.part.len());
             self.part.extend_from_slice(fits);
             rest = left;
-            let part = std::mem::take(&mut self.part);
+            // The next one will be full as well, most likely.
+            let part = std::mem::replace(&mut self.part, Vec::with_capacity(most));
             self.send(part).await?;
         }
         self.part.extend_from_slice(rest);

@@ -4,13 +4,11 @@
 //! journal in memory until something else must be committed with it: events it published, or its
 //! end; after a crash it goes on from what was committed.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::{AbortHandle, Abortable, BoxFuture};
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use stepbus_asl::{
     Command, Execution, Input, MapRunSpec, Outcome, Program, RunTask, TaskId, Timer, Visit,
 };
@@ -29,11 +27,13 @@ use super::{Launch, Line, Message, child, later, map_run, redrive, sync, tasks};
 use crate::engine::Engine;
 use crate::publish::Effects;
 
+mod calls;
 mod dispatch;
 mod ending;
 mod held;
 mod recovery;
 
+use calls::{Awaited, Calls};
 use dispatch::Wait;
 pub(super) use ending::{Ending, Place};
 use held::HeldTasks;
@@ -71,15 +71,6 @@ pub(super) enum Fate {
     Parked(Option<Timestamp>),
 }
 
-type Call = Abortable<BoxFuture<'static, Arrival>>;
-
-/// Names something a driver waits for, so that it can be called off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Awaited {
-    Task(TaskId),
-    MapRun(Visit),
-}
-
 pub(super) struct Driver {
     engine: Arc<Engine>,
     row: ExecutionRow,
@@ -95,20 +86,19 @@ pub(super) struct Driver {
     /// Size of the snapshot last written here.
     snapshot_bytes: u64,
     timers: BTreeMap<Timer, Timestamp>,
-    calls: FuturesUnordered<Call>,
-    awaited: HashMap<Awaited, AbortHandle>,
-    map_runs: HashMap<Visit, (MapRunId, Roll)>,
+    calls: Calls,
+    map_runs: BTreeMap<Visit, (MapRunId, Roll)>,
     /// Of a map's child: tells its map run that it is still at work.
     presence: Option<Arc<Presence>>,
     mailbox: Option<mpsc::UnboundedReceiver<Message>>,
     /// Of a map's child that has a mailbox: keeps it known.
     line: Option<Line>,
     /// Calls that were in flight at the latest crash and have no result yet.
-    recovered: HashSet<Awaited>,
+    recovered: BTreeSet<Awaited>,
     /// Its calls fail: it is what killed the process so many times.
     may_not_call: Option<u32>,
     /// Tasks whose results come by themselves.
-    waits: HashMap<TaskId, Wait>,
+    waits: BTreeMap<TaskId, Wait>,
     /// Tasks that wait until extraction goes on.
     held: HeldTasks,
     /// Another execution waits for the end of this one.
@@ -236,15 +226,14 @@ impl Driver {
             snapshot_at: None,
             snapshot_bytes: 0,
             timers: BTreeMap::new(),
-            calls: FuturesUnordered::new(),
-            awaited: HashMap::new(),
-            map_runs: HashMap::new(),
+            calls: Calls::default(),
+            map_runs: BTreeMap::new(),
             presence: None,
             mailbox,
             line: None,
-            recovered: HashSet::new(),
+            recovered: BTreeSet::new(),
             may_not_call: None,
-            waits: HashMap::new(),
+            waits: BTreeMap::new(),
             held,
             awaited_by_parent: false,
             quiet_since: Timestamp(0),
@@ -266,7 +255,7 @@ impl Driver {
     /// Goes on with the map runs whose state is open, ends those whose state was left.
     async fn recover_map_runs(&mut self) -> Result<(), StoreError> {
         let rows = self.engine.store.map_runs_of_run(self.row.run).await?;
-        let mut begun: HashMap<u64, MapRunId> = rows
+        let mut begun: BTreeMap<u64, MapRunId> = rows
             .into_iter()
             .filter(|row| row.execution == self.row.id && row.status == MapRunStatus::Running)
             .map(|row| (row.visit, row.id))
@@ -368,12 +357,7 @@ impl Driver {
                         let _ = done.send(false);
                     }
                 },
-                Some(call) = self.calls.next(), if !self.calls.is_empty() => {
-                    // What was called off has no result.
-                    if let Ok(arrival) = call {
-                        return Some(arrival);
-                    }
-                }
+                Some(arrival) = self.calls.next() => return Some(arrival),
                 () = self.held.changed() => return None,
                 () = tokio::time::sleep(wait), if at.is_some() => {}
             }
@@ -388,12 +372,13 @@ impl Driver {
                 continue;
             }
             if let Input::TaskSucceeded { task, .. } | Input::TaskFailed { task, .. } = &input {
-                self.awaited.remove(&Awaited::Task(*task));
+                self.calls.settled(Awaited::Task(*task));
                 self.recovered.remove(&Awaited::Task(*task));
                 self.close_task(*task, step);
             }
             if let Input::MapRunEnded { visit, .. } = &input {
                 step.map_run_ended = true;
+                self.calls.settled(Awaited::MapRun(*visit));
                 self.recovered.remove(&Awaited::MapRun(*visit));
             }
             let at = later(self.engine.clock.now(), self.execution.latest());
@@ -411,7 +396,7 @@ impl Driver {
                 Command::RunTask(task) => self.run_task(task, step, inputs),
                 Command::CancelTask { task } => {
                     self.held.forget(task);
-                    self.call_off(Awaited::Task(task));
+                    self.calls.call_off(Awaited::Task(task));
                     self.recovered.remove(&Awaited::Task(task));
                     self.close_task(task, step);
                 }
@@ -431,7 +416,7 @@ impl Driver {
                     }
                 }
                 Command::StopMapRun { visit } => {
-                    self.call_off(Awaited::MapRun(visit));
+                    self.calls.call_off(Awaited::MapRun(visit));
                     self.recovered.remove(&Awaited::MapRun(visit));
                     step.abandoned.extend(self.map_runs.remove(&visit));
                 }
@@ -542,7 +527,7 @@ impl Driver {
         let driven_by_itself = self.row.item.is_none() && self.stored;
         if !driven_by_itself
             || self.mailbox.as_ref().is_some_and(unread)
-            || !self.calls.is_empty()
+            || self.calls.in_flight()
             || !self.pending.is_empty()
             || !self.execution.waits_only(&self.program)
         {
@@ -563,7 +548,8 @@ impl Driver {
     /// Lets go of everything in flight and waits until nothing of it is left; the mailbox stays.
     pub(super) async fn halt(mut self) -> Option<mpsc::UnboundedReceiver<Message>> {
         let mailbox = self.mailbox.take();
-        let rolls: Vec<Roll> = self.map_runs.drain().map(|(_, (_, roll))| roll).collect();
+        let map_runs = std::mem::take(&mut self.map_runs);
+        let rolls: Vec<Roll> = map_runs.into_values().map(|(_, roll)| roll).collect();
         drop(self);
         for roll in rolls {
             roll.empty().await;
@@ -587,7 +573,7 @@ impl Driver {
             return self.fail_recovered(id, failure);
         }
         let call = tasks::perform(self.engine.clone(), &self.row, task);
-        self.start_call(Awaited::Task(id), call);
+        self.calls.start(Awaited::Task(id), call);
     }
 
     fn start_map_run(&mut self, id: MapRunId, spec: Box<MapRunSpec>, fresh: bool) {
@@ -599,19 +585,7 @@ impl Driver {
         let definition = row.definition;
         let parent = map_run::Parent { row, program, definition };
         let call = map_run::run(self.engine.clone(), id, parent, spec, fresh, presence);
-        self.start_call(Awaited::MapRun(visit), call);
-    }
-
-    fn start_call(&mut self, awaited: Awaited, call: BoxFuture<'static, Arrival>) {
-        let (handle, registration) = AbortHandle::new_pair();
-        self.awaited.insert(awaited, handle);
-        self.calls.push(Abortable::new(call, registration));
-    }
-
-    fn call_off(&mut self, awaited: Awaited) {
-        if let Some(handle) = self.awaited.remove(&awaited) {
-            handle.abort();
-        }
+        self.calls.start(Awaited::MapRun(visit), call);
     }
 }
 

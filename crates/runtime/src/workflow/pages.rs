@@ -1,7 +1,7 @@
 //! The pages of a map run: what a source gives is cut into what its children take, committed with
 //! the token that leads on, and handed to the map run; after a restart read from the store first.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -304,9 +304,9 @@ pub(super) struct Loaded {
     pub items: u64,
     pub units: VecDeque<Unit>,
     /// Children in flight when the process ended.
-    pub running: HashMap<u64, ExecutionRow>,
+    pub running: BTreeMap<u64, ExecutionRow>,
     /// Children that did not succeed and are to run again.
-    pub again: HashMap<u64, ExecutionRow>,
+    pub again: BTreeMap<u64, ExecutionRow>,
 }
 
 /// Why a map run cannot go on.

@@ -119,20 +119,20 @@ fn http_invoke(engine: &Engine, row: &ExecutionRow, task: &RunTask) -> BoxFuture
 /// The arguments by the HTTP Task's names.
 pub(super) fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
     let invalid = |what: &str| Failure::new("States.Runtime", format!("http:invoke: {what}"));
+    let argument = |name: &str| member(arguments, name);
     let text = |name: &str| {
-        arguments
-            .get(name)
+        argument(name)
             .and_then(Value::as_str)
             .ok_or_else(|| invalid(&format!("`{name}` is required and must be text")))
     };
     let (url, method) = (text("ApiEndpoint")?.to_owned(), text("Method")?.to_owned());
     let connection = ["InvocationConfig", "Authentication"]
         .iter()
-        .find_map(|member| arguments.get(member)?.get("ConnectionArn")?.as_str())
+        .find_map(|place| member(argument(place)?, "ConnectionArn")?.as_str())
         .map(|name| connection_name(name).to_owned());
-    let form = form::wanted(arguments.get("Transform")).map_err(|what| invalid(&what))?;
-    let mut headers = pairs(arguments.get("Headers"));
-    let body = match (arguments.get("RequestBody"), form) {
+    let form = form::wanted(argument("Transform")).map_err(|what| invalid(&what))?;
+    let mut headers = pairs(argument("Headers"));
+    let body = match (argument("RequestBody"), form) {
         (None, _) => None,
         (Some(Value::Object(members)), Some(format)) => {
             if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
@@ -143,8 +143,13 @@ pub(super) fn http_task(arguments: &Value) -> Result<HttpTask, Failure> {
         (Some(Value::String(text)), _) => Some(Bytes::from(text.clone())),
         (Some(body), _) => Some(Bytes::from(serde_json::to_vec(body).unwrap_or_default())),
     };
-    let query = pairs(arguments.get("QueryParameters"));
+    let query = pairs(argument("QueryParameters"));
     Ok(HttpTask { connection, method, url, headers, query, body, ..HttpTask::default() })
+}
+
+/// Of an object that has few: comparing them costs less than a hash.
+fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    value.as_object()?.iter().find_map(|(own, value)| (own == name).then_some(value))
 }
 
 /// A connection's ARN ends in `connection/NAME/UUID` on AWS; here its name is enough.

@@ -94,7 +94,7 @@ impl Driver {
 
     pub(super) fn fail_recovered(&mut self, task: TaskId, failure: Failure) {
         let input = Input::TaskFailed { task, failure };
-        self.start_call(Awaited::Task(task), Box::pin(async { input.into() }));
+        self.calls.start(Awaited::Task(task), Box::pin(async { input.into() }));
     }
 
     /// Crashes are counted no longer once everything has a result that was in flight at the
@@ -110,10 +110,9 @@ impl Driver {
 impl Drop for Driver {
     /// Calls that are dropped here may have been carried out, which only this process knows.
     fn drop(&mut self) {
-        let calls = || self.awaited.keys().any(|awaited| matches!(awaited, Awaited::Task(_)));
         if self.ended.is_none()
             && self.records_attempts()
-            && calls()
+            && self.calls.has_task()
             && self.at_crash(InFlightAtCrash::fails_any)
         {
             self.engine.executions.cut_off.lock().insert(self.row.id);

@@ -2,9 +2,11 @@
 //!
 //! The threads of a runtime take what is ready in turn, so beside a run that has thousands of
 //! things ready everything else would wait for all of them at each of its steps. A run that has
-//! much in hand is therefore worked on by threads of its own, the back ones, and the operating
-//! system shares the processors between them and the front ones: those that answer callers, hand
-//! deliveries out and work on the runs that have little in hand.
+//! much in hand is therefore worked on by threads of its own, the back ones. Those give the
+//! processor away between two pieces of work while the front ones have something to do: those that
+//! answer callers, hand deliveries out and work on the runs that have little in hand.
+
+mod way;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -17,15 +19,11 @@ use stepbus_model::RunId;
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::AbortHandle;
 
+pub(crate) use self::way::{give_way, giving_way};
+
 const NAME: &str = "stepbus-back";
 /// How long what runs on the back threads may take to its next pause when the engine stops.
 const GRACE: Duration = Duration::from_secs(5);
-/// Of the back threads, so that a front one that has something to do does not wait for their turn
-/// to end. Inside a service or a container, whose share others do not touch, it only orders the
-/// threads of this process.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
-
 #[derive(Debug)]
 pub(crate) struct Threads {
     front: Handle,
@@ -56,10 +54,13 @@ pub(crate) struct Work {
 impl Threads {
     /// The front threads are those of the present runtime.
     pub(crate) fn start(little: usize) -> std::io::Result<Arc<Threads>> {
+        let front = Handle::current();
+        let watched = way::Front::of(&front);
+        let gives_way = move || way::give_way_to(&watched);
         let mut back = tokio::runtime::Builder::new_multi_thread();
-        let back = back.enable_all().thread_name(NAME).on_thread_start(step_back).build()?;
+        let back = back.enable_all().thread_name(NAME).on_thread_start(gives_way).build()?;
         Ok(Arc::new(Threads {
-            front: Handle::current(),
+            front,
             back: back.handle().clone(),
             runtime: Mutex::new(Some(back)),
             loads: Mutex::default(),
@@ -130,7 +131,7 @@ impl Work {
         if !self.is_of_many() {
             return Some(future.await);
         }
-        let done = self.threads.back().spawn(future);
+        let done = self.threads.back().spawn(giving_way(future));
         let _called_off = CalledOff(done.abort_handle());
         done.await.ok()
     }
@@ -158,17 +159,6 @@ impl Drop for CalledOff {
         self.0.abort();
     }
 }
-
-#[cfg(target_os = "linux")]
-fn step_back() {
-    // Of the calling thread alone. Without it work goes on, only less evenly.
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "a back thread keeps its priority");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn step_back() {}
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,7 @@ use super::results;
 use super::roll::{Presence, Roll};
 use super::window::{self, MapRun};
 use crate::engine::Engine;
+use crate::threads::giving_way;
 
 /// The execution a map run belongs to.
 pub(super) struct Parent {
@@ -95,7 +96,7 @@ pub(super) fn run(
         let threads = engine.threads.for_many(children_at_once(&engine, &spec));
         let carried_out =
             async move { carry_out(&of_runner, id, &parent, &spec, fresh, &here).await };
-        runner.spawn_on(carried_out, &threads);
+        runner.spawn_on(giving_way(carried_out), &threads);
         let ended = match runner.join_next().await {
             Some(Ok(ended)) => ended,
             lost => {

@@ -47,6 +47,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::alarms::Alarm;
 use crate::catalogue::Workflow;
 use crate::engine::Engine;
+use crate::threads::giving_way;
 use driver::{Driver, Fate};
 
 pub(crate) use activities::Activities;
@@ -490,10 +491,10 @@ impl Executions {
 fn spawn(engine: &Arc<Engine>, driver: Driver) {
     let work = engine.threads.begin(driver.run_id());
     let (threads, engine) = (work.threads().clone(), engine.clone());
-    threads.spawn(async move {
+    threads.spawn(giving_way(async move {
         drive(&engine, driver).await;
         drop(work);
-    });
+    }));
 }
 
 async fn drive(engine: &Arc<Engine>, mut driver: Driver) {

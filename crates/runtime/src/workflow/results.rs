@@ -13,12 +13,13 @@ use serde_json::Value;
 use stepbus_asl::{Failure, MapRunSpec};
 use stepbus_items::Column;
 use stepbus_model::{MapRunId, Timestamp};
-use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, MapCounts, MapRunRow, StoreError};
+use stepbus_store::{Batch, ExecutionStatus, MapCounts, MapRunRow, StoreError};
 use tokio::task::JoinError;
 
 use super::child::Family;
 use super::pages::{self, Trouble};
 use crate::engine::Engine;
+use crate::threads::give_way;
 
 /// Pages that are made ready while one is told of.
 const PAGES_AHEAD: usize = 3;
@@ -210,15 +211,14 @@ impl Pages {
         let store = &self.engine.store;
         let Some(page) = store.map_page(self.map_run, number).await? else { return Ok(None) };
         let to = page.first_index + u64::from(page.count);
-        let rows = store.map_children(self.map_run, page.first_index, to).await?;
+        let rows = store.map_results(self.map_run, page.first_index, to).await?;
         let mut rows = rows.into_iter().peekable();
         let units = if self.inputs { pages::units(&page)? } else { Vec::new() };
         let mut units = units.into_iter();
         let mut counts = MapCounts::default();
         let mut children = Vec::with_capacity(page.count as usize);
         for index in page.first_index..to {
-            let of_index = |row: &ExecutionRow| row.item.is_some_and(|(_, item)| item == index);
-            let row = rows.next_if(of_index);
+            let row = rows.next_if(|row| row.index == index);
             if let Some(row) = &row {
                 counts.items.results_written += i64::from(row.items);
                 counts.executions.results_written += 1;
@@ -228,6 +228,7 @@ impl Pages {
             // Not by `Display`, which is several times as slow.
             child.input = input.and_then(|input| serde_json::to_string(&*input).ok());
             children.push((self.form)(&child).map_err(Trouble::Failed)?);
+            give_way();
         }
         Ok(Some((children, counts)))
     }

@@ -27,6 +27,7 @@ use super::results;
 use super::roll::{Presence, Roll};
 use crate::engine::Engine;
 use crate::pressure::Standing;
+use crate::threads::{give_way, giving_way};
 
 /// Commits of children that are over which one map run waits for at a time.
 const COMMITS: usize = 4;
@@ -282,6 +283,7 @@ impl<'a> MapRun<'a> {
                 break;
             }
             let Some(unit) = self.waiting.units.pop_front() else { break };
+            give_way();
             self.start(unit)?;
         }
         self.show();
@@ -366,10 +368,10 @@ impl<'a> MapRun<'a> {
             let (engine, family) = (self.engine.clone(), self.family.clone());
             let presence = self.roll.sign(Some(self.presence.clone()));
             self.flying += u64::from(items);
-            self.children.spawn(async move {
+            self.children.spawn(giving_way(async move {
                 let ended = child::resume(engine, &family, row, presence).await?;
                 Ok(Tally { ended, items, watched })
-            });
+            }));
             return Ok(());
         }
         let old = self.waiting.again.remove(&unit.index);
@@ -378,11 +380,11 @@ impl<'a> MapRun<'a> {
             let (old, state) = ((row.clone(), unit), self.row.from_state.clone());
             let presence = self.roll.sign(Some(self.presence.clone()));
             self.flying += u64::from(items);
-            self.children.spawn(async move {
+            self.children.spawn(giving_way(async move {
                 let state = state.as_deref();
                 let ended = child::redrive(engine, &family, old, state, presence).await?;
                 Ok(Tally { ended, items, watched })
-            });
+            }));
             return Ok(());
         }
         let begun = self.family.begin(self.engine, unit, old, None)?;
@@ -399,9 +401,7 @@ impl<'a> MapRun<'a> {
         self.flying += u64::from(items);
         let end = child::run(self.engine.clone(), &self.family, begun, presence, watch);
         let end = end.map(move |ended| Ok(Tally { ended: ended?, items, watched }));
-        // In a box of its own: a task lies at the beginning of cache lines, and an allocator gives
-        // such places fast only where they are small.
-        self.children.spawn(Box::pin(end));
+        self.children.spawn(giving_way(end));
         Ok(())
     }
 
@@ -421,7 +421,10 @@ impl<'a> MapRun<'a> {
     }
 
     fn commit_over(&mut self) {
-        let Over { batch, driven, .. } = std::mem::take(&mut self.over);
+        // The next one will be about as large.
+        let room = Batch::with_room(self.over.batch.changes().len());
+        let next = Over { batch: room, ..Over::default() };
+        let Over { batch, driven, .. } = std::mem::replace(&mut self.over, next);
         crash::point("map.child_before_commit");
         let commit = self.engine.store.commit(batch);
         self.commits.push(Box::pin(async move { commit.await.map(|()| driven) }));

@@ -5,7 +5,7 @@ use stepbus_store::{
     QueueCounts, Ready, Reception,
 };
 
-use super::{all, bytes, coded, id, maybe_time, one, rows, time};
+use super::{all, bytes, coded, id, maybe_bytes, maybe_time, one, rows, time};
 use crate::codes::{cause_from, outcome_from};
 use crate::write::int;
 
@@ -323,14 +323,13 @@ pub(crate) fn edit(
          WHERE delivery = ?1 AND revision <= ?2 ORDER BY revision DESC LIMIT 1",
         params![int(delivery.0), revision],
         |row| {
-            let original: Option<Vec<u8>> = row.get(4)?;
             Ok(EditRow {
                 delivery,
                 revision: row.get(0)?,
                 at: time(row, 1)?,
                 who: row.get(2)?,
                 payload: bytes(row, 3)?,
-                original: original.map(bytes::Bytes::from),
+                original: maybe_bytes(row, 4)?,
             })
         },
     )

@@ -6,7 +6,7 @@ use stepbus_store::{
 };
 
 use super::work::{EXECUTION, execution_row};
-use super::{all, bytes, coded, id, maybe_time, one, rows, time};
+use super::{all, bytes, coded, id, maybe_bytes, maybe_time, one, rows, time};
 use crate::write::int;
 
 const COLUMNS: &str = "SELECT m.id, m.run, m.execution, m.visit, m.status, m.started, m.ended,
@@ -177,7 +177,7 @@ pub(crate) fn map_results(
             status: coded(row, 4, ExecutionStatus::from_code)?,
             started: time(row, 5)?,
             ended: maybe_time(row, 6)?,
-            output: row.get::<_, Option<Vec<u8>>>(7)?.map(bytes::Bytes::from),
+            output: maybe_bytes(row, 7)?,
             error: row.get(8)?,
             error_cause: row.get(9)?,
         })

@@ -166,6 +166,10 @@ pub(super) fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<bytes::Byt
     row.get::<_, Vec<u8>>(column).map(bytes::Bytes::from)
 }
 
+pub(super) fn maybe_bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<bytes::Bytes>> {
+    row.get::<_, Option<Vec<u8>>>(column).map(|blob| blob.map(bytes::Bytes::from))
+}
+
 /// A number that stands for a word.
 pub(super) fn coded<T>(
     row: &Row<'_>,

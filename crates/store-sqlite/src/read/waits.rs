@@ -2,7 +2,7 @@ use rusqlite::{Connection, Result, Row, params};
 use stepbus_model::{ExecutionId, ResourceId};
 use stepbus_store::{SyncChildRow, SyncState, TaskRef, TaskTokenRow};
 
-use super::{all, coded, id, one, rows};
+use super::{all, coded, id, maybe_bytes, one, rows};
 use crate::write::int;
 
 const TOKEN: &str =
@@ -10,7 +10,6 @@ const TOKEN: &str =
 
 fn token_row(row: &Row<'_>) -> Result<TaskTokenRow> {
     let activity: Option<i64> = row.get(5)?;
-    let input: Option<Vec<u8>> = row.get(6)?;
     Ok(TaskTokenRow {
         id: id(row, 0)?,
         token: row.get(1)?,
@@ -20,7 +19,7 @@ fn token_row(row: &Row<'_>) -> Result<TaskTokenRow> {
             attempt: row.get(4)?,
         },
         activity: activity.map(|id| ResourceId(id.cast_unsigned())),
-        input: input.map(bytes::Bytes::from),
+        input: maybe_bytes(row, 6)?,
         taken: row.get(7)?,
     })
 }

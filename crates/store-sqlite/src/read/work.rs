@@ -4,7 +4,7 @@ use stepbus_store::{
     ExecutionFilter, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, SnapshotRow,
 };
 
-use super::{all, bytes, coded, id, maybe_time, one, rows, time};
+use super::{all, bytes, coded, id, maybe_bytes, maybe_time, one, rows, time};
 use crate::codes::cause_from;
 use crate::write::int;
 
@@ -16,7 +16,6 @@ pub(super) fn execution_row(row: &Row<'_>) -> Result<ExecutionRow> {
     let cause = id(row, 7)?;
     let map_run: Option<i64> = row.get(9)?;
     let item: Option<i64> = row.get(10)?;
-    let output: Option<Vec<u8>> = row.get(20)?;
     Ok(ExecutionRow {
         id: ExecutionId(id(row, 0)?),
         run: RunId(id(row, 1)?),
@@ -38,7 +37,7 @@ pub(super) fn execution_row(row: &Row<'_>) -> Result<ExecutionRow> {
         semantics: row.get(17)?,
         error: row.get(18)?,
         error_cause: row.get(19)?,
-        output: output.map(bytes::Bytes::from),
+        output: maybe_bytes(row, 20)?,
         items: row.get(21)?,
         redrives: row.get(22)?,
         redriven: maybe_time(row, 23)?,

@@ -10,7 +10,7 @@ use stepbus_asl::{TaskId, Visit};
 
 use super::Arrival;
 
-pub(super) type Call = BoxFuture<'static, Arrival>;
+type Call = BoxFuture<'static, Arrival>;
 
 /// Names a call, so that it can be called off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -253,7 +253,7 @@ impl Builder<'_> {
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let shaped = bytes.len() > 10 && bytes[4] == b'-' && bytes[7] == b'-' && bytes[10] == b'T';
-    let zoned = bytes.ends_with(b"Z") || text[10.min(text.len())..].contains(['+', '-']);
+    let zoned = bytes.ends_with(b"Z") || bytes.iter().skip(10).any(|byte| b"+-".contains(byte));
     if !shaped || !zoned || text.contains('[') {
         return None;
     }
@@ -277,5 +277,23 @@ fn check_variable(name: &str, at: &At, problems: &mut Problems<'_>) {
 impl Expression {
     pub(crate) fn constant(value: Value) -> Expression {
         Expression::Constant(Arc::new(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_have_a_zone_and_other_texts_are_none() {
+        let check = |text: &str, expected: bool| {
+            assert_eq!(timestamp(text).is_some(), expected, "{text}");
+        };
+        check("2024-01-01T00:00:00Z", true);
+        check("2024-01-01T00:00:00+01:00", true);
+        check("2024-01-01T00:00:00", false);
+        check("2024-01-01 00:00:00Z", false);
+        // A character over the place where the time begins.
+        check("{% $é$.eé %}", false);
     }
 }

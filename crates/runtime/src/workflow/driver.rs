@@ -152,12 +152,12 @@ impl Driver {
         engine: Arc<Engine>,
         begun: Begun,
         program: Arc<Program>,
-        presence: Arc<Presence>,
+        presence: Option<Arc<Presence>>,
     ) -> Box<Driver> {
         let Begun { row, execution, commands, entry, old } = begun;
         let started = row.started;
         let mut driver = Box::new(Driver::new(engine, row, program, execution, None));
-        driver.presence = Some(presence);
+        driver.presence = presence;
         driver.replaces = old;
         driver.pending.push(started, entry);
         driver.first = commands;
@@ -214,7 +214,6 @@ impl Driver {
         execution: Execution,
         mailbox: Option<mpsc::UnboundedReceiver<Message>>,
     ) -> Driver {
-        let held = HeldTasks::new(engine.clone());
         Driver {
             engine,
             row,
@@ -234,7 +233,7 @@ impl Driver {
             recovered: BTreeSet::new(),
             may_not_call: None,
             waits: BTreeMap::new(),
-            held,
+            held: HeldTasks::default(),
             awaited_by_parent: false,
             quiet_since: Timestamp(0),
             ended: None,
@@ -342,7 +341,7 @@ impl Driver {
                 return Some(Input::TimerFired { timer }.into());
             }
             let at = due.map(|(_, at)| at).into_iter().chain(until).min();
-            let wait = at.map_or(LONGEST_WAIT, |at| at.since(now).min(LONGEST_WAIT));
+            let wait = at.map(|at| at.since(now).min(LONGEST_WAIT));
             tokio::select! {
                 biased;
                 message = receive(&mut self.mailbox) => match message {
@@ -359,7 +358,7 @@ impl Driver {
                 },
                 Some(arrival) = self.calls.next() => return Some(arrival),
                 () = self.held.changed() => return None,
-                () = tokio::time::sleep(wait), if at.is_some() => {}
+                () = sleep(wait) => {}
             }
         }
     }
@@ -572,7 +571,7 @@ impl Driver {
         if let Some(failure) = self.refuses(&task) {
             return self.fail_recovered(id, failure);
         }
-        let call = tasks::perform(self.engine.clone(), &self.row, task);
+        let call = tasks::perform(&self.engine, &self.row, task);
         self.calls.start(Awaited::Task(id), call);
     }
 
@@ -591,6 +590,14 @@ impl Driver {
 
 /// Bounds the harm of a clock that jumps while an execution waits in memory.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// For ever when there is nothing to wake for.
+async fn sleep(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}
 
 async fn receive(mailbox: &mut Option<mpsc::UnboundedReceiver<Message>>) -> Message {
     match mailbox {

@@ -51,14 +51,14 @@ pub(super) fn idempotency_key(engine: &Engine, row: &ExecutionRow, task: &RunTas
 
 /// The call, ready to be awaited.
 pub(super) fn perform(
-    engine: Arc<Engine>,
+    engine: &Arc<Engine>,
     row: &ExecutionRow,
     task: RunTask,
 ) -> BoxFuture<'static, Arrival> {
     if &*task.resource == HTTP_INVOKE {
-        return http_invoke(&engine, row, &task);
+        return http_invoke(engine, row, &task);
     }
-    let row = row.clone();
+    let (engine, row) = (engine.clone(), row.clone());
     Box::pin(async move {
         let result = match &*task.resource {
             start_execution::RESOURCE => return start_named(&engine, &row, &task).await,

@@ -104,7 +104,8 @@ pub(super) struct MapRun<'a> {
     ending: usize,
     /// The children at work, with all that works for them.
     roll: Roll,
-    presence: &'a Arc<Presence>,
+    /// Theirs, until no more of them begin.
+    presence: Option<Arc<Presence>>,
     /// After a crash, until what may have been at work then has its end.
     care: Option<Care>,
 }
@@ -161,7 +162,8 @@ impl<'a> MapRun<'a> {
             // The array went with the execution's end.
             only_stored: in_state && !waited_for,
         };
-        let pages = start_pump(pump, roll.sign(Some(presence.clone())));
+        let presence = roll.sign(Some(presence.clone()));
+        let pages = start_pump(pump, presence.clone());
         let listed = Listed::new(engine, &row);
         Ok(MapRun {
             engine,
@@ -183,7 +185,7 @@ impl<'a> MapRun<'a> {
             commits: FuturesUnordered::new(),
             ending: 0,
             roll,
-            presence,
+            presence: Some(presence),
             care,
         })
     }
@@ -366,7 +368,7 @@ impl<'a> MapRun<'a> {
         let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
         if let Some(row) = self.waiting.running.remove(&unit.index) {
             let (engine, family) = (self.engine.clone(), self.family.clone());
-            let presence = self.roll.sign(Some(self.presence.clone()));
+            let presence = self.presence.clone();
             self.flying += u64::from(items);
             self.children.spawn(giving_way(async move {
                 let ended = child::resume(engine, &family, row, presence).await?;
@@ -378,7 +380,7 @@ impl<'a> MapRun<'a> {
         if let Some(row) = old.as_ref().filter(|row| self.goes_on(row)) {
             let (engine, family) = (self.engine.clone(), self.family.clone());
             let (old, state) = ((row.clone(), unit), self.row.from_state.clone());
-            let presence = self.roll.sign(Some(self.presence.clone()));
+            let presence = self.presence.clone();
             self.flying += u64::from(items);
             self.children.spawn(giving_way(async move {
                 let state = state.as_deref();
@@ -397,7 +399,7 @@ impl<'a> MapRun<'a> {
             }
             return Ok(());
         }
-        let presence = self.roll.sign(Some(self.presence.clone()));
+        let presence = self.presence.clone();
         self.flying += u64::from(items);
         let end = child::run(self.engine.clone(), &self.family, begun, presence, watch);
         let end = end.map(move |ended| Ok(Tally { ended: ended?, items, watched }));
@@ -487,6 +489,7 @@ impl<'a> MapRun<'a> {
                 self.count(tally);
             }
         }
+        self.presence = None;
         self.roll.empty().await;
         if self.over.children > 0 {
             self.commit_over();

@@ -81,6 +81,9 @@ impl<'c> Changes<'c> {
         executions: &mut Vec<&ExecutionRow>,
         journals: &mut Vec<&JournalRow>,
     ) -> Written {
+        // Those that end together began in another order; rows side by side share their pages.
+        executions.sort_unstable_by_key(|row| row.id);
+        journals.sort_unstable_by_key(|row| (row.execution, row.first));
         self.work.insert_executions(executions)?;
         self.work.insert_journals(journals)?;
         executions.clear();

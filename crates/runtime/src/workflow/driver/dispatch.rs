@@ -47,7 +47,7 @@ impl Driver {
         }
         let own = self.row.item.is_none();
         if own && inside::produces(&task) && !self.engine.pressure.lets_pass() {
-            self.held.push(task);
+            self.held.push(&self.engine, task);
             return;
         }
         if task.integration != Integration::RequestResponse {

@@ -9,22 +9,26 @@ use tokio::sync::watch;
 use crate::engine::Engine;
 use crate::pressure::Standing;
 
+#[derive(Default)]
 pub(super) struct HeldTasks {
-    engine: Arc<Engine>,
     tasks: Vec<RunTask>,
-    /// Opened with the first of them.
-    pressure: Option<watch::Receiver<Standing>>,
+    /// What they wait for: opened with the first of them.
+    opened: Option<Opened>,
+}
+
+struct Opened {
+    engine: Arc<Engine>,
+    pressure: watch::Receiver<Standing>,
 }
 
 impl HeldTasks {
-    pub(super) fn new(engine: Arc<Engine>) -> HeldTasks {
-        HeldTasks { engine, tasks: Vec::new(), pressure: None }
-    }
-
-    pub(super) fn push(&mut self, task: RunTask) {
+    pub(super) fn push(&mut self, engine: &Arc<Engine>, task: RunTask) {
         if self.tasks.is_empty() {
-            self.engine.pressure.waiting.fetch_add(1, Ordering::Relaxed);
-            self.pressure.get_or_insert_with(|| self.engine.pressure.subscribe());
+            engine.pressure.waiting.fetch_add(1, Ordering::Relaxed);
+            self.opened.get_or_insert_with(|| Opened {
+                engine: engine.clone(),
+                pressure: engine.pressure.subscribe(),
+            });
         }
         self.tasks.push(task);
     }
@@ -33,26 +37,33 @@ impl HeldTasks {
         let before = self.tasks.len();
         self.tasks.retain(|held| held.task != task);
         if before > 0 && self.tasks.is_empty() {
-            self.engine.pressure.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.waits_no_more();
         }
     }
 
     pub(super) fn take(&mut self) -> Vec<RunTask> {
         if !self.tasks.is_empty() {
-            self.engine.pressure.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.waits_no_more();
         }
         std::mem::take(&mut self.tasks)
     }
 
+    fn waits_no_more(&self) {
+        if let Some(opened) = &self.opened {
+            opened.engine.pressure.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn may_go_on(&self) -> bool {
-        !self.tasks.is_empty() && self.engine.pressure.would_pass()
+        let passes = |opened: &Opened| opened.engine.pressure.would_pass();
+        !self.tasks.is_empty() && self.opened.as_ref().is_some_and(passes)
     }
 
     /// Resolves when what is held may go on; never while nothing is.
     pub(super) async fn changed(&mut self) {
-        match &mut self.pressure {
-            Some(pressure) if !self.tasks.is_empty() => {
-                if pressure.changed().await.is_err() {
+        match &mut self.opened {
+            Some(opened) if !self.tasks.is_empty() => {
+                if opened.pressure.changed().await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }

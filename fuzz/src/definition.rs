@@ -27,7 +27,7 @@ pub fn run(data: &[u8]) {
 
 fn execute(program: &Program, seed: u64) {
     let start = start(seed);
-    let mut journal = vec![(BEGIN, Input::Started(Box::new(start.clone())))];
+    let mut journal = vec![(BEGIN, Input::Started(start.clone().into()))];
     let (mut execution, mut commands) = Execution::begin(program, BEGIN, start);
     let mut waiting: Vec<(Timestamp, Input)> = Vec::new();
     while journal.len() < INPUTS {

@@ -102,7 +102,7 @@ pub fn find_entry(
     let Some((at, Input::Started(start))) = journal.next() else { return Err(NoEntry::NoStart) };
     let mut events = Vec::new();
     let recorder = Recorder { events: &mut events, until: u64::MAX, watch: Some(&mut watch) };
-    let (mut execution, _) = Execution::begin_recorded(program, at, *start, Some(recorder));
+    let (mut execution, _) = Execution::begin_recorded(program, at, start, Some(recorder));
     for (at, input) in journal {
         events.clear();
         let recorder = Recorder { events: &mut events, until: u64::MAX, watch: Some(&mut watch) };

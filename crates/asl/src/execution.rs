@@ -47,14 +47,18 @@ pub struct Execution {
 impl Execution {
     /// The execution and what its first input, [`Input::Started`], asks for.
     #[must_use]
-    pub fn begin(program: &Program, at: Timestamp, start: Start) -> (Execution, Vec<Command>) {
-        Execution::begin_recorded(program, at, start, None)
+    pub fn begin(
+        program: &Program,
+        at: Timestamp,
+        start: impl Into<Arc<Start>>,
+    ) -> (Execution, Vec<Command>) {
+        Execution::begin_recorded(program, at, start.into(), None)
     }
 
     pub(crate) fn begin_recorded(
         program: &Program,
         at: Timestamp,
-        start: Start,
+        start: Arc<Start>,
         recorder: Option<Recorder<'_>>,
     ) -> (Execution, Vec<Command>) {
         let mut execution = Execution::new(at, start);
@@ -65,15 +69,15 @@ impl Execution {
     }
 
     /// An execution that stands at one thread.
-    pub(crate) fn of_thread(start: Start, at: Timestamp, thread: Thread) -> Execution {
+    pub(crate) fn of_thread(start: Arc<Start>, at: Timestamp, thread: Thread) -> Execution {
         let variable_bytes = thread.variable_bytes;
         Execution { threads: vec![Some(thread)], variable_bytes, ..Execution::new(at, start) }
     }
 
-    fn new(at: Timestamp, start: Start) -> Execution {
+    fn new(at: Timestamp, start: Arc<Start>) -> Execution {
         Execution {
             semantics: SEMANTICS,
-            start: Arc::new(start),
+            start,
             started_at: at,
             at,
             visits: 0,

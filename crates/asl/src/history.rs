@@ -50,7 +50,7 @@ pub fn history(
         match (&mut execution, input) {
             (None, Input::Started(start)) => {
                 let recorder = Some(Recorder { events: &mut events, until: u64::MAX, watch: None });
-                execution = Some(Execution::begin_recorded(program, at, *start, recorder).0);
+                execution = Some(Execution::begin_recorded(program, at, start, recorder).0);
             }
             (Some(execution), input) => {
                 let recorder = Some(Recorder { events: &mut events, until: u64::MAX, watch: None });
@@ -69,7 +69,7 @@ pub fn replay(
 ) -> Option<Execution> {
     let mut journal = journal.into_iter();
     let (at, Input::Started(start)) = journal.next()? else { return None };
-    let (mut execution, _) = Execution::begin(program, at, *start);
+    let (mut execution, _) = Execution::begin(program, at, start);
     for (at, input) in journal {
         execution.apply(program, at, input);
     }

@@ -82,7 +82,7 @@ pub enum MapRunOutcome {
 /// What happened to an execution. With its time, this is a journal entry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Input {
-    Started(Box<Start>),
+    Started(Arc<Start>),
     /// A worker took the activity.
     TaskStarted {
         task: TaskId,

@@ -181,7 +181,7 @@ impl Recording {
             return Err(RecordingError::Damaged(what));
         };
         let recorder = Recorder { events: &mut told, until, watch: None };
-        let (mut execution, _) = Execution::begin_recorded(program, at, *start, Some(recorder));
+        let (mut execution, _) = Execution::begin_recorded(program, at, start, Some(recorder));
         let mut entries = 1;
         for (at, input) in inputs {
             if told.len() as u64 >= until {

@@ -12,7 +12,7 @@ use crate::io::WorkflowType;
 /// What an execution begins with: the first entry of its journal. In a format for machines it is
 /// written without what follows from the rest of it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "Read")]
 pub struct Start {
     pub input: Arc<Value>,
     pub execution_arn: Arc<str>,
@@ -85,41 +85,44 @@ impl Default for Bounds {
     }
 }
 
-/// A start as it is written down.
+/// A start as it is read back.
+type Read = Written<Arc<Value>, Arc<str>, Box<Resumption>>;
+
+/// A start as it is written down: values, texts and a resumption.
 #[derive(Serialize, Deserialize)]
-struct Written {
-    input: Arc<Value>,
+struct Written<V, T, R> {
+    input: V,
     /// None: the name within the state machine's ARN.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    execution_arn: Option<Arc<str>>,
-    execution_name: Arc<str>,
-    state_machine_arn: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution_arn: Option<T>,
+    execution_name: T,
+    state_machine_arn: T,
     /// None: what the state machine's ARN ends in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    state_machine_name: Option<Arc<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    role_arn: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_machine_name: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_arn: Option<T>,
     seed: u64,
     #[serde(default)]
     workflow_type: WorkflowType,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    map_item: Option<WrittenItem>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    resumption: Option<Box<Resumption>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map_item: Option<WrittenItem<V, T>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumption: Option<R>,
     #[serde(default, serialize_with = "write_bounds")]
     bounds: Bounds,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WrittenItem {
+struct WrittenItem<V, T> {
     index: u64,
     /// None: the execution's input.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    value: Option<Arc<Value>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    source: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<V>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<T>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<T>,
 }
 
 impl Serialize for Start {
@@ -127,37 +130,37 @@ impl Serialize for Start {
         let whole = serializer.is_human_readable();
         let machine = &*self.state_machine_arn;
         let named = names(&self.execution_arn, machine, &self.execution_name);
+        let name = &*self.state_machine_name;
         let written = Written {
-            input: self.input.clone(),
-            execution_arn: (whole || !named).then(|| self.execution_arn.clone()),
-            execution_name: self.execution_name.clone(),
-            state_machine_arn: self.state_machine_arn.clone(),
-            state_machine_name: (whole || last(machine) != &*self.state_machine_name)
-                .then(|| self.state_machine_name.clone()),
-            role_arn: self.role_arn.clone(),
+            input: &*self.input,
+            execution_arn: (whole || !named).then_some(&*self.execution_arn),
+            execution_name: &*self.execution_name,
+            state_machine_arn: machine,
+            state_machine_name: (whole || last(machine) != name).then_some(name),
+            role_arn: self.role_arn.as_deref(),
             seed: self.seed,
             workflow_type: self.workflow_type,
-            map_item: self.map_item.clone().map(|item| WrittenItem {
+            map_item: self.map_item.as_ref().map(|item| WrittenItem {
                 index: item.index,
-                value: (whole || !Arc::ptr_eq(&item.value, &self.input)).then_some(item.value),
-                key: item.key,
-                source: item.source,
+                value: (whole || !Arc::ptr_eq(&item.value, &self.input)).then_some(&*item.value),
+                key: item.key.as_deref(),
+                source: item.source.as_deref(),
             }),
-            resumption: self.resumption.clone(),
+            resumption: self.resumption.as_deref(),
             bounds: self.bounds,
         };
         written.serialize(serializer)
     }
 }
 
-impl From<Written> for Start {
-    fn from(written: Written) -> Start {
+impl From<Read> for Start {
+    fn from(written: Read) -> Start {
         let Written { input, execution_name, state_machine_arn, .. } = written;
         let machine = &*state_machine_arn;
-        let item = |item: WrittenItem| MapItem {
+        let item = |item: WrittenItem<Arc<Value>, Arc<str>>| MapItem {
             index: item.index,
             value: item.value.unwrap_or_else(|| input.clone()),
-            key: item.key,
+            key: item.key.map(|key| key.to_string()),
             source: item.source,
         };
         Start {

@@ -187,7 +187,7 @@ impl Test {
         let mut thread = Thread::new(None, state, Arc::clone(&request.start.input), 0);
         let bytes = request.variables.values().map(bytes).sum();
         thread.assign(request.variables.clone(), bytes);
-        let execution = Execution::of_thread(request.start.clone(), request.at, thread);
+        let execution = Execution::of_thread(request.start.clone().into(), request.at, thread);
         let inspection = Inspection {
             context: request.context.clone(),
             items: request.configuration.map_item_reader_data.clone(),

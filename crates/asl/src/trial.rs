@@ -160,7 +160,7 @@ impl Trial<'_> {
         let mut awaited = Awaited::default();
         let recorder = Recorder { events: &mut history, until: u64::MAX, watch: None };
         let (mut execution, mut commands) =
-            Execution::begin_recorded(program, at, start, Some(recorder));
+            Execution::begin_recorded(program, at, start.into(), Some(recorder));
         let mut told = 0;
         loop {
             self.tell(&history[told..]);

@@ -128,11 +128,11 @@ impl Connection {
         let mut left = if follows { limits.http_redirects } else { 0 };
         loop {
             let (method, body) = (request.method.clone(), request.body.clone());
-            let next = if left > 0 { headers.clone() } else { std::mem::take(&mut headers) };
-            let answer = client.send(method, uri.clone(), next, body, timeout).await?;
-            let Some(target) = (left > 0).then(|| redirect(&answer, &uri)).flatten() else {
-                return Ok(answer);
-            };
+            if left == 0 {
+                return client.send(method, uri, headers, body, timeout).await;
+            }
+            let answer = client.send(method, uri.clone(), headers.clone(), body, timeout).await?;
+            let Some(target) = redirect(&answer, &uri) else { return Ok(answer) };
             left -= 1;
             if target.authority() != uri.authority() || target.scheme() != uri.scheme() {
                 // Credentials are for the host they were given for.

@@ -118,12 +118,16 @@ fn prepare(task: HttpTask) -> Result<Outgoing, Trouble> {
 
 /// AWS refuses answers that are no text.
 fn readable(answer: Answer, request: &Outgoing) -> Result<HttpResponse, CallError> {
-    let kind = answer.header(&header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+    let kind = answer.header(&header::CONTENT_TYPE).unwrap_or_default();
+    let begins = |prefix: &&str| {
+        kind.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+    };
     let binary = ["application/octet-stream", "image/", "video/", "audio/"];
-    let binary = binary.iter().any(|prefix| kind.starts_with(prefix));
+    let binary = binary.iter().any(begins);
     if binary || std::str::from_utf8(&answer.body).is_err() {
         let url = request.url.split('?').next().unwrap_or_default();
         let from = format!("{} {url}", request.method);
+        let kind = kind.to_ascii_lowercase();
         let trouble = if says_text(&kind) {
             // A stream that broke off in the middle of a character: asked again it may be whole.
             let what = format!("{from} answered with broken text: `{kind}` that is no UTF-8");

@@ -145,7 +145,7 @@ impl Audit<'_> {
             }
             return Ok(());
         };
-        let (mut execution, _) = Execution::begin(program, at, *start);
+        let (mut execution, _) = Execution::begin(program, at, start);
         for (at, input) in entries {
             execution.apply(program, at, input);
         }

@@ -339,7 +339,7 @@ impl Engine {
             let (mut item, mut input) = (Value::Null, Value::Null);
             if let Some((_, Input::Started(start))) = journal.into_iter().next() {
                 input = (*start.input).clone();
-                item = start.map_item.map_or(Value::Null, |item| (*item.value).clone());
+                item = start.map_item.as_ref().map_or(Value::Null, |item| (*item.value).clone());
             }
             children.push(FailedChild {
                 index: row.item.map_or(0, |(_, index)| index),

@@ -14,7 +14,7 @@ fn check(resource: &str, answers: impl Fn(TaskId) -> Vec<Input>, expected: &Expe
         "StartAt: S\nStates:\n  S: {{ Type: Task, Resource: \"{resource}\", End: true }}\n"
     ));
     let start = start(json!({"a": 1}));
-    let mut journal = vec![(BEGIN, Input::Started(Box::new(start.clone())))];
+    let mut journal = vec![(BEGIN, Input::Started(Arc::new(start.clone())))];
     let (mut execution, commands) = Execution::begin(&program, BEGIN, start);
     let Some(Command::RunTask(run)) = commands.into_iter().next() else { panic!("no call") };
     for input in answers(run.task) {

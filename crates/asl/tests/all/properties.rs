@@ -159,7 +159,7 @@ struct Life {
 /// Runs a program as chance has it.
 fn live(program: &Program, choices: &[u8], most: usize) -> Life {
     let start = start(json!({ "x": 1, "items": ["a", { "b": 2 }] }));
-    let mut journal = vec![(BEGIN, Input::Started(Box::new(start.clone())))];
+    let mut journal = vec![(BEGIN, Input::Started(Arc::new(start.clone())))];
     let (mut execution, mut commands) = Execution::begin(program, BEGIN, start);
     let mut world = World::default();
     let mut steps: Vec<Step> = Vec::new();

@@ -89,7 +89,7 @@ pub(crate) struct Ran {
 pub(crate) fn run(program: &Program, start: Start, answers: &mut Answers) -> Ran {
     let mut ran = Ran {
         outcome: None,
-        journal: vec![(BEGIN, Input::Started(Box::new(start.clone())))],
+        journal: vec![(BEGIN, Input::Started(Arc::new(start.clone())))],
         calls: Vec::new(),
         map_runs: Vec::new(),
         seconds: 0,

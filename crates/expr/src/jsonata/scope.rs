@@ -42,6 +42,9 @@ impl Default for EvalLimits {
     }
 }
 
+/// `$states` has no more.
+const MEMBERS: usize = 4;
+
 /// Named values for expressions, each converted to the evaluator's form when an expression first
 /// names it, and once. A scope belongs to the thread that made it.
 pub struct Scope<'a> {
@@ -115,8 +118,9 @@ impl<'a> Scope<'a> {
             members.push((member, value));
             *converted.borrow_mut() = Converted::default();
         } else {
-            let members = Source::Members(vec![(member, value)]);
-            self.put(name, members, Converted::default());
+            let mut members = Vec::with_capacity(MEMBERS);
+            members.push((member, value));
+            self.put(name, Source::Members(members), Converted::default());
         }
     }
 

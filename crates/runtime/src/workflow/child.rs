@@ -164,7 +164,7 @@ impl Family {
         let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
         let identity = self.identity(engine, index);
         let name = identity.to_string();
-        let start = Start {
+        let start = Arc::new(Start {
             map_item: Some(self.own_item(&unit, &input)),
             input,
             execution_arn: self.arn(&name).into(),
@@ -176,7 +176,7 @@ impl Family {
             workflow_type: self.spec.execution_type,
             resumption,
             bounds: self.bounds,
-        };
+        });
         let row = ExecutionRow {
             id: old.as_ref().map_or_else(|| ExecutionId(engine.store.next_id()), |old| old.id),
             run: self.run,
@@ -202,7 +202,7 @@ impl Family {
             recoveries: 0,
             semantics: SEMANTICS,
         };
-        let entry = Input::Started(Box::new(start.clone()));
+        let entry = Input::Started(start.clone());
         let (execution, commands) = Execution::begin(&self.processor, row.started, start);
         Ok(Begun { row, execution, commands, entry, old: old.map(Box::new) })
     }

@@ -70,7 +70,7 @@ pub(crate) use window::window;
 pub(crate) struct Launch {
     pub row: ExecutionRow,
     program: Arc<Program>,
-    start: Start,
+    start: Arc<Start>,
     /// Another execution waits for its end.
     pub awaited: bool,
     /// Hears that it has ended.
@@ -146,7 +146,7 @@ impl Engine {
         let now = self.clock.now();
         let workflow = &new.workflow;
         let name = new.name.unwrap_or_else(|| self.derived_name(&id.to_string()).to_string());
-        let start = Start {
+        let start = Arc::new(Start {
             input: new.input,
             execution_arn: arn::execution(&workflow.spec.name, &name).into(),
             execution_name: name.as_str().into(),
@@ -158,7 +158,7 @@ impl Engine {
             map_item: None,
             resumption: None,
             bounds: Bounds::from(&self.limits),
-        };
+        });
         let row = ExecutionRow {
             id,
             run: new.run,
@@ -185,7 +185,7 @@ impl Engine {
             semantics: SEMANTICS,
         };
         batch.start_execution(row.clone());
-        let first = (now, Input::Started(Box::new(start.clone())));
+        let first = (now, Input::Started(start.clone()));
         batch.append_journal(JournalRow {
             execution: id,
             first: 0,

@@ -191,7 +191,7 @@ async fn passes(
     let Some(filter) = filter else { return Ok(true) };
     let entries = journal::decode(&engine.store.journal(row.id, 0).await?, 0)?;
     let Some((at, Input::Started(start))) = entries.into_iter().next() else { return Ok(false) };
-    let item = start.map_item.map_or_else(|| start.input.clone(), |item| item.value);
+    let item = start.map_item.as_ref().map_or(&start.input, |item| &item.value).clone();
     let mut scope = Scope::new(Env { now: at, seed: start.seed });
     scope.bind_member("states", "input", &item);
     // An item for which the filter cannot be evaluated is not one it is true of.

@@ -41,7 +41,7 @@ pub async fn restore(
         None => match inputs.next() {
             Some((at, Input::Started(start))) => {
                 entries += 1;
-                Execution::begin(program, at, *start).0
+                Execution::begin(program, at, start).0
             }
             _ => return Err(damaged("its journal does not begin with a start")),
         },

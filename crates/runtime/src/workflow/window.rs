@@ -423,8 +423,9 @@ impl<'a> MapRun<'a> {
     }
 
     fn commit_over(&mut self) {
-        // The next one will be about as large.
-        let room = Batch::with_room(self.over.batch.changes().len());
+        // The next one may be twice as large, but a row and a journal are all that each has.
+        let room = (2 * self.over.batch.changes().len()).min(2 * self.most_over());
+        let room = Batch::with_room(room);
         let next = Over { batch: room, ..Over::default() };
         let Over { batch, driven, .. } = std::mem::replace(&mut self.over, next);
         crash::point("map.child_before_commit");

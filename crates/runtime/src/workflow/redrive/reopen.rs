@@ -1,6 +1,8 @@
 //! An execution that ended is taken up again: its journal goes on, or begins anew by another
 //! definition.
 
+use std::sync::Arc;
+
 use stepbus_asl::{Bounds, Execution, Input, NoEntry, Resumption, SEMANTICS, Start, find_entry};
 use stepbus_model::{Timestamp, crash};
 use stepbus_store::{Batch, ExecutionRow, ExecutionStatus, JournalRow, StoreError};
@@ -35,7 +37,7 @@ pub(in crate::workflow) async fn reopen(
     let Some((began, Input::Started(start))) = entries.next() else {
         return Err(no_start(&row));
     };
-    let (mut execution, _) = Execution::begin(&program, began, *start);
+    let (mut execution, _) = Execution::begin(&program, began, start);
     for (at, input) in entries {
         execution.apply(&program, at, input);
     }
@@ -76,7 +78,7 @@ pub(in crate::workflow) async fn restart(
         ..old.clone()
     };
     batch.restart_execution(&old, row);
-    let entries = journal::encode(&[(at, Input::Started(Box::new(start)))]);
+    let entries = journal::encode(&[(at, Input::Started(start.into()))]);
     batch.append_journal(JournalRow { execution: old.id, first: 0, count: 1, entries });
     commit(engine, &old, batch).await
 }
@@ -92,7 +94,7 @@ async fn resumed(
         return Err(no_start(row));
     };
     let bounds = Bounds::from(&engine.limits);
-    Ok(Start { resumption: Some(Box::new(found)), bounds, ..*start })
+    Ok(Start { resumption: Some(Box::new(found)), bounds, ..Arc::unwrap_or_clone(start) })
 }
 
 async fn commit(

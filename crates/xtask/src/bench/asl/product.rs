@@ -68,7 +68,7 @@ fn run_once(program: &Program, journal: &Journal) {
 
 fn drive(program: &Program, input: &Value) -> Result<Journal> {
     let start = start(input.clone());
-    let mut journal = vec![(BEGIN, Input::Started(Box::new(start.clone())))];
+    let mut journal = vec![(BEGIN, Input::Started(Arc::new(start.clone())))];
     let (mut execution, mut commands) = Execution::begin(program, BEGIN, start);
     loop {
         let task = commands.into_iter().find_map(|command| match command {

@@ -91,7 +91,7 @@ struct Long {
 /// An execution that has had so many inputs and still runs.
 fn live(program: &Program, input: Value, entries: usize, every: usize) -> Result<Long> {
     let start = start(input);
-    let mut journal = vec![(BEGIN, Input::Started(Box::new(start.clone())))];
+    let mut journal = vec![(BEGIN, Input::Started(Arc::new(start.clone())))];
     let (mut value, mut commands) = Execution::begin(program, BEGIN, start);
     let mut open = std::collections::VecDeque::new();
     let mut snapshot = (0, Vec::new());

@@ -93,7 +93,7 @@ impl World {
         start: Start,
         stops_at_timers: bool,
     ) -> Option<Outcome> {
-        self.journal.push((self.now, Input::Started(Box::new(start.clone()))));
+        self.journal.push((self.now, Input::Started(Arc::new(start.clone()))));
         let (mut execution, commands) = Execution::begin(program, self.now, start);
         let mut answers = self.perform(program, commands);
         while execution.outcome().is_none() {

@@ -37,7 +37,7 @@ fn chain(rounds: usize, name: &str, definition: &str, input: &Value) -> Result<(
             black_box(Execution::begin(&program, BEGIN, given.clone()));
         },
         || {
-            let journal = [(BEGIN, Input::Started(Arc::new(given.clone())))];
+            let journal = [(BEGIN, Input::Started(given.clone().into()))];
             black_box(history(&program, journal));
         },
     );

@@ -58,7 +58,7 @@ type Journal = Vec<(Timestamp, Input)>;
 fn run_once(program: &Program, journal: &Journal) {
     let mut inputs = journal.iter().cloned();
     let Some((at, Input::Started(start))) = inputs.next() else { return };
-    let (mut execution, commands) = Execution::begin(program, at, *start);
+    let (mut execution, commands) = Execution::begin(program, at, start);
     black_box(commands);
     for (at, input) in inputs {
         black_box(execution.apply(program, at, input));

@@ -254,7 +254,7 @@ impl Limits {
         failure_groups: 1_000,
         redrive_days: 14,
         redrives: 1_000,
-        map_children_per_commit: 256,
+        map_children_per_commit: 512,
         connection_concurrency: 64,
         destination_concurrency: 32,
         request_bytes: 1024 * 1024,

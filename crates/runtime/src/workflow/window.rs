@@ -414,9 +414,12 @@ impl<'a> MapRun<'a> {
     }
 
     /// Hands over for commit the children that are over. While others are on their way, only when
-    /// there are many: a commit costs about the same for few.
+    /// there are many: a commit costs about the same for few. Those that wait take up the window,
+    /// so of a small one fewer do.
     fn hand_over(&mut self) {
-        let worth = if self.commits.is_empty() { 1 } else { self.most_over() / 2 };
+        let most = self.most_over();
+        let many = (self.window() / 4).clamp(most / 4, most / 2);
+        let worth = if self.commits.is_empty() { 1 } else { many };
         if self.over.children >= worth.max(1) && self.commits.len() < COMMITS {
             self.commit_over();
         }

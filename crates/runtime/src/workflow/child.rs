@@ -249,7 +249,7 @@ pub(super) fn run(
     engine: Arc<Engine>,
     family: &Family,
     begun: Begun,
-    presence: Option<Arc<Presence>>,
+    presence: Arc<Presence>,
     watch: Watch,
 ) -> impl Future<Output = Result<Ended, StoreError>> + Send + use<> {
     let mut driver = Driver::child(engine, begun, family.processor.clone(), presence);
@@ -264,10 +264,10 @@ pub(super) async fn resume(
     engine: Arc<Engine>,
     family: &Family,
     row: ExecutionRow,
-    presence: Option<Arc<Presence>>,
+    presence: Arc<Presence>,
 ) -> Result<Ended, StoreError> {
     let processor = family.processor.clone();
-    let driver = Driver::resumed(engine, row, processor, None, presence);
+    let driver = Driver::resumed(engine, row, processor, None, Some(presence));
     let driver = Box::new(Box::pin(driver).await?);
     to_its_end(driver).await
 }
@@ -278,7 +278,7 @@ pub(super) async fn redrive(
     family: &Family,
     (row, unit): (ExecutionRow, Unit),
     state: Option<&str>,
-    presence: Option<Arc<Presence>>,
+    presence: Arc<Presence>,
 ) -> Result<Ended, Trouble> {
     let found = match state {
         None => None,

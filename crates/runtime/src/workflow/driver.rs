@@ -152,12 +152,12 @@ impl Driver {
         engine: Arc<Engine>,
         begun: Begun,
         program: Arc<Program>,
-        presence: Option<Arc<Presence>>,
+        presence: Arc<Presence>,
     ) -> Box<Driver> {
         let Begun { row, execution, commands, entry, old } = begun;
         let started = row.started;
         let mut driver = Box::new(Driver::new(engine, row, program, execution, None));
-        driver.presence = presence;
+        driver.presence = Some(presence);
         driver.replaces = old;
         driver.pending.push(started, entry);
         driver.first = commands;

@@ -363,12 +363,12 @@ impl<'a> MapRun<'a> {
     }
 
     fn start(&mut self, unit: Unit) -> Result<(), Failure> {
+        let Some(presence) = self.presence.clone() else { return Ok(()) };
         let watch = self.care.as_mut().map_or(Watch::No, Care::start);
         let watched = watch != Watch::No;
         let items = u32::try_from(unit.members.len()).unwrap_or(u32::MAX);
         if let Some(row) = self.waiting.running.remove(&unit.index) {
             let (engine, family) = (self.engine.clone(), self.family.clone());
-            let presence = self.presence.clone();
             self.flying += u64::from(items);
             self.children.spawn(giving_way(async move {
                 let ended = child::resume(engine, &family, row, presence).await?;
@@ -380,7 +380,6 @@ impl<'a> MapRun<'a> {
         if let Some(row) = old.as_ref().filter(|row| self.goes_on(row)) {
             let (engine, family) = (self.engine.clone(), self.family.clone());
             let (old, state) = ((row.clone(), unit), self.row.from_state.clone());
-            let presence = self.presence.clone();
             self.flying += u64::from(items);
             self.children.spawn(giving_way(async move {
                 let state = state.as_deref();
@@ -399,7 +398,6 @@ impl<'a> MapRun<'a> {
             }
             return Ok(());
         }
-        let presence = self.presence.clone();
         self.flying += u64::from(items);
         let end = child::run(self.engine.clone(), &self.family, begun, presence, watch);
         let end = end.map(move |ended| Ok(Tally { ended: ended?, items, watched }));
@@ -426,10 +424,9 @@ impl<'a> MapRun<'a> {
     }
 
     fn commit_over(&mut self) {
-        // The next one may be twice as large, but a row and a journal are all that each has.
+        // The next one may be twice as large; a row and a journal are what most children have.
         let room = (2 * self.over.batch.changes().len()).min(2 * self.most_over());
-        let room = Batch::with_room(room);
-        let next = Over { batch: room, ..Over::default() };
+        let next = Over { batch: Batch::with_room(room), ..Over::default() };
         let Over { batch, driven, .. } = std::mem::replace(&mut self.over, next);
         crash::point("map.child_before_commit");
         let commit = self.engine.store.commit(batch);

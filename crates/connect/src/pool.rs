@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -31,6 +31,9 @@ pub(crate) const IDLE: Duration = Duration::from_secs(55);
 const SWEEP: Duration = Duration::from_secs(5);
 /// What saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// Bytes of the largest body that is sent in one piece with its head. It is less work than to send
+/// a list of pieces, but the connection keeps a buffer as large as the largest that it sent so.
+const JOINED: u64 = 16 * 1024;
 
 /// The open connections of one runtime, whose threads serve them.
 #[derive(Debug)]
@@ -59,6 +62,8 @@ struct Idle {
 
 #[derive(Debug)]
 struct Open {
+    /// Whether it joins head and body, and so takes small requests only.
+    joins: bool,
     sender: SendRequest<Full<Bytes>>,
     /// None: it has ended.
     connection: Option<Connection>,
@@ -83,11 +88,12 @@ impl Pool {
         R: Future<Output = Result<T, Trouble>>,
     {
         let origin = address(&mut request)?;
+        let joins = request.body().size_hint().upper().is_some_and(|size| size <= JOINED);
         loop {
-            let (mut open, fresh) = match self.take(&origin) {
+            let (mut open, fresh) = match self.take(&origin, joins) {
                 Some(open) => (open, false),
                 // In a box of its own, or every call would have the room for it.
-                None => (Box::pin(self.connect(&origin)).await?, true),
+                None => (Box::pin(self.connect(&origin, joins)).await?, true),
             };
             let sent = {
                 let sent = pin!(open.sender.try_send_request(*request));
@@ -110,7 +116,7 @@ impl Pool {
         }
     }
 
-    async fn connect(&self, origin: &Origin) -> Result<Box<Open>, Trouble> {
+    async fn connect(&self, origin: &Origin, joins: bool) -> Result<Box<Open>, Trouble> {
         let host = &*origin.authority;
         let uri = Uri::builder().scheme(origin.scheme.clone()).authority(host).path_and_query("/");
         let uri = uri.build().map_err(|error| Trouble::request(error.to_string()))?;
@@ -119,15 +125,23 @@ impl Pool {
             |error: Box<dyn std::error::Error + Send + Sync>| Trouble::connection(host, &*error);
         poll_fn(|cx| connector.poll_ready(cx)).await.map_err(broken)?;
         let stream = connector.call(uri).await.map_err(broken)?;
-        let opened = http1::handshake(stream).await;
+        let opened = http1::Builder::new().writev(!joins).handshake(stream).await;
         let (sender, connection) = opened.map_err(|error| Trouble::connection(host, &error))?;
-        Ok(Box::new(Open { sender, connection: Some(connection) }))
+        Ok(Box::new(Open { joins, sender, connection: Some(connection) }))
     }
 
-    fn take(&self, origin: &Origin) -> Option<Box<Open>> {
+    /// Small requests take any connection. For a large one that finds none of its own, another
+    /// one makes room: there are never more than calls at once.
+    fn take(&self, origin: &Origin, joins: bool) -> Option<Box<Open>> {
         let mut idle = self.idle.lock();
-        let idle = idle.get_mut(origin)?.pop()?;
-        (idle.since.elapsed() < IDLE).then_some(idle.open)
+        let idle = idle.get_mut(origin)?;
+        let fit = idle.iter().rposition(|idle| joins || !idle.open.joins);
+        let found = idle.remove(fit.or(idle.len().checked_sub(1))?);
+        if fit.is_none() {
+            tokio::spawn(found.open.close());
+            return None;
+        }
+        (found.since.elapsed() < IDLE).then_some(found.open)
     }
 
     fn put(&self, origin: Origin, open: Box<Open>) {
@@ -170,7 +184,7 @@ impl Open {
     }
 
     async fn close(self: Box<Self>) {
-        let Open { sender, connection } = *self;
+        let Open { sender, connection, .. } = *self;
         drop(sender);
         if let Some(connection) = connection {
             // The other side need not hear it.
@@ -286,7 +300,7 @@ mod tests {
         let mut answers = answers.iter();
         let mut text = String::new();
         while answers.len() > 0 {
-            while !text.ends_with("\r\n\r\n") {
+            while !is_whole(&text) {
                 let mut bytes = [0; 1_024];
                 match stream.read(&mut bytes).await {
                     Ok(0) | Err(_) => return,
@@ -300,6 +314,12 @@ mod tests {
         }
     }
 
+    fn is_whole(request: &str) -> bool {
+        let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        body.len() == length.map_or(0, |length| length.parse().unwrap())
+    }
+
     fn pool() -> Arc<Pool> {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls(rustls::RootCertStore::empty()))
@@ -310,8 +330,12 @@ mod tests {
     }
 
     async fn get(pool: &Pool, host: &str) -> Result<String, Trouble> {
+        send(pool, host, Bytes::new()).await
+    }
+
+    async fn send(pool: &Pool, host: &str, body: Bytes) -> Result<String, Trouble> {
         let request = Request::get(format!("http://{host}/a?b=c"));
-        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let request = request.body(Full::new(body)).unwrap();
         let read = |response: Response<Incoming>| async {
             let body = response.into_body().collect().await;
             let body = body.map_err(|error| Trouble::connection("x", &error))?.to_bytes();
@@ -338,6 +362,21 @@ mod tests {
             assert!(heard.contains(&format!("host: {}\r\n", server.host)), "{heard}");
         }
         assert_eq!((server.opened(), idle(&pool)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn large_requests_go_out_by_connections_of_their_own() {
+        let mut server = Server::start(&[OK; 6]).await;
+        let pool = pool();
+        let (small, large) = ("x".repeat(16 * 1024), "x".repeat(16 * 1024 + 1));
+        for (body, opened, closed) in
+            [(&small, 1, 0), (&large, 2, 1), (&small, 2, 1), (&large, 2, 1)]
+        {
+            assert_eq!(send(&pool, &server.host, body.clone().into()).await.unwrap(), "ok");
+            assert!(server.requests.recv().await.unwrap().ends_with(body));
+            server.closed.wait_for(|count| *count == closed).await.unwrap();
+            assert_eq!((server.opened(), idle(&pool)), (opened, 1));
+        }
     }
 
     #[tokio::test]

@@ -208,10 +208,13 @@ fn execution_arn(machine: &str, execution: &str) -> String {
 
 /// Whether that is the ARN.
 fn names(arn: &str, machine: &str, execution: &str) -> bool {
-    let rest = machine.split_once(MACHINE).and_then(|(head, name)| {
-        arn.strip_prefix(head)?.strip_prefix(EXECUTION)?.strip_prefix(name)?.strip_prefix(':')
-    });
-    rest == Some(execution)
+    // From behind: that is where they differ from the ARNs of others.
+    let name = last(machine);
+    let of_machine = machine.strip_suffix(name).and_then(|rest| rest.strip_suffix(MACHINE));
+    let of_execution = arn
+        .strip_suffix(execution)
+        .and_then(|rest| rest.strip_suffix(':')?.strip_suffix(name)?.strip_suffix(EXECUTION));
+    of_machine.is_some() && of_machine == of_execution
 }
 
 fn last(arn: &str) -> &str {
@@ -270,6 +273,12 @@ mod tests {
     fn what_does_not_follow_is_written() {
         let other = Start { execution_arn: "arn:of:another:kind".into(), ..start() };
         check(&other, "another", 1);
+        let other = Start {
+            state_machine_arn: "arn:aws:states:local:0:stateMachine:sync:3".into(),
+            execution_arn: "arn:aws:states:local:0:execution:sync:3:e1".into(),
+            ..start()
+        };
+        check(&other, "execution:sync:3", 1);
         let other = Start { state_machine_name: "named otherwise".into(), ..start() };
         check(&other, "otherwise", 1);
         let mut selected = start();

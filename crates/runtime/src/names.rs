@@ -1,5 +1,7 @@
 //! Names and seeds that follow from what they are for: the same after a crash.
 
+use std::fmt::{Display, Write};
+
 use sha1::{Digest, Sha1};
 use uuid::Uuid;
 
@@ -7,11 +9,13 @@ use crate::engine::Engine;
 
 impl Engine {
     /// A UUID that is the same for the same text in this data directory.
-    pub(crate) fn derived_name(&self, text: &str) -> Uuid {
-        within(self.store.installation(), text)
+    pub(crate) fn derived_name(&self, text: impl Display) -> Uuid {
+        let mut name = String::with_capacity(64);
+        write!(name, "{text}").expect("text is written into memory");
+        within(self.store.installation(), &name)
     }
 
-    pub(crate) fn seed(&self, text: &str) -> u64 {
+    pub(crate) fn seed(&self, text: impl Display) -> u64 {
         self.derived_name(text).as_u64_pair().0
     }
 }

@@ -196,7 +196,7 @@ impl Engine {
             params: BTreeMap::new(),
             headers: Vec::new(),
             query: Vec::new(),
-            idempotency_key: self.derived_name(&format!("trial/{id}")).to_string(),
+            idempotency_key: self.derived_name(format_args!("trial/{id}")).to_string(),
             remote_id: None,
             share: Share { id, weight: Priority::High.weight() },
         };

@@ -401,8 +401,8 @@ impl<'a> Attempt<'a> {
 
     /// The same for every attempt with the same payload.
     fn idempotency_key(&self) -> String {
-        let text = format!("{}/{}", self.row.id, self.row.revision);
-        self.engine.derived_name(&text).to_string()
+        let text = format_args!("{}/{}", self.row.id, self.row.revision);
+        self.engine.derived_name(text).to_string()
     }
 
     async fn store_key(&self, held: &mut Held) -> Result<(), Stopped> {

@@ -116,7 +116,7 @@ impl Family {
     /// Names a child by map run and item, so an EXPRESS child that starts again after a crash is,
     /// to the outside, the same one.
     fn identity(&self, engine: &Engine, index: u64) -> Uuid {
-        engine.derived_name(&format!("{}/{index}", self.map_run))
+        engine.derived_name(format_args!("{}/{index}", self.map_run))
     }
 
     fn arn(&self, name: &str) -> String {

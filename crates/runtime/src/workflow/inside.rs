@@ -135,10 +135,7 @@ pub fn tasks_may_call() -> Vec<String> {
 /// Why a Resource, as it stands in a definition, is not offered; none when it is.
 #[must_use]
 pub fn not_offered(resource: &str) -> Option<String> {
-    if offered(resource).is_some()
-        || resource.split(':').nth(5) == Some("activity")
-        || lambda::is_function(resource)
-    {
+    if offered(resource).is_some() || is_activity(resource) || lambda::is_function(resource) {
         return None;
     }
     let known = tasks_may_call().join(", ");
@@ -162,7 +159,13 @@ pub(super) fn refusal(task: &RunTask) -> Option<Failure> {
 
 /// The ARN of the activity whose workers do the task.
 pub(super) fn activity_of(task: &RunTask) -> Option<&str> {
-    (task.resource.split(':').nth(5) == Some("activity")).then_some(&*task.resource)
+    is_activity(&task.resource).then_some(&*task.resource)
+}
+
+fn is_activity(resource: &str) -> bool {
+    // Each call of a map's child is asked: most are told apart by their end.
+    let kind = resource.rsplit_once(':').map_or("", |(kind, _name)| kind);
+    kind.ends_with(":activity") && kind.split(':').nth(5) == Some("activity")
 }
 
 /// Whether the task leaves the process, so that a crash leaves open what became of it.
@@ -194,4 +197,21 @@ pub(super) fn perform(
         return None;
     }
     Some(service(engine, row, task, batch, effects))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activities_are_told_apart() {
+        let check = |resource: &str, expected: bool| {
+            assert_eq!(is_activity(resource), expected, "{resource}");
+        };
+        check("arn:aws:states:eu-central-1:111111111111:activity:weld", true);
+        check("arn:aws:states:::http:invoke", false);
+        check("arn:aws:lambda:eu-central-1:111111111111:function:activity", false);
+        check("arn:aws:lambda:eu-central-1:111111111111:function:activity:live", false);
+        check("activity", false);
+    }
 }

@@ -145,7 +145,7 @@ impl Engine {
         let id = ExecutionId(self.store.next_id());
         let now = self.clock.now();
         let workflow = &new.workflow;
-        let name = new.name.unwrap_or_else(|| self.derived_name(&id.to_string()).to_string());
+        let name = new.name.unwrap_or_else(|| self.derived_name(id).to_string());
         let start = Arc::new(Start {
             input: new.input,
             execution_arn: arn::execution(&workflow.spec.name, &name).into(),
@@ -153,7 +153,7 @@ impl Engine {
             state_machine_arn: arn::state_machine(&workflow.spec.name).into(),
             state_machine_name: workflow.spec.name.as_str().into(),
             role_arn: None,
-            seed: self.seed(&id.to_string()),
+            seed: self.seed(id),
             workflow_type: workflow.spec.kind,
             map_item: None,
             resumption: None,

@@ -27,5 +27,7 @@ pub(super) fn result(
 
 pub(super) fn request_id(engine: &Engine, row: &ExecutionRow, task: &RunTask) -> String {
     let (identity, id) = (identity(row), task.task);
-    engine.derived_name(&format!("request {identity}/{}/{}", id.visit.0, id.attempt)).to_string()
+    engine
+        .derived_name(format_args!("request {identity}/{}/{}", id.visit.0, id.attempt))
+        .to_string()
 }

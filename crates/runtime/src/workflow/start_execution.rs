@@ -109,8 +109,8 @@ fn start(
     let id = task.task;
     let name = wish.name.unwrap_or_else(|| {
         // The same whenever the task is begun anew after a crash.
-        let text = format!("child {}/{}/{}", identity(row), id.visit.0, id.attempt);
-        engine.derived_name(&text).to_string()
+        let text = format_args!("child {}/{}/{}", identity(row), id.visit.0, id.attempt);
+        engine.derived_name(text).to_string()
     });
     let new = NewExecution {
         workflow: wish.workflow.clone(),

@@ -46,7 +46,7 @@ pub(super) fn identity(row: &ExecutionRow) -> impl Display {
 
 /// The same for every attempt of a state visit.
 pub(super) fn idempotency_key(engine: &Engine, row: &ExecutionRow, task: &RunTask) -> String {
-    engine.derived_name(&format!("{}/{}", identity(row), task.task.visit.0)).to_string()
+    engine.derived_name(format_args!("{}/{}", identity(row), task.task.visit.0)).to_string()
 }
 
 /// The call, ready to be awaited.
@@ -155,6 +155,9 @@ fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
 /// A connection's ARN ends in `connection/NAME/UUID` on AWS; here its name is enough.
 #[must_use]
 pub fn connection_name(arn_or_name: &str) -> &str {
+    if !arn_or_name.starts_with("arn:") {
+        return arn_or_name;
+    }
     arn_or_name.split_once(":connection/").map_or_else(
         || arn::name_of(arn_or_name),
         |(_, rest)| rest.split('/').next().unwrap_or(rest),

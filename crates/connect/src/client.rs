@@ -107,10 +107,7 @@ impl HttpClient {
         async move {
             let host = authority.as_ref().map_or("the host", |authority| authority.as_str());
             let read = |response| answer(response, self.response_bytes, host);
-            match tokio::time::timeout(timeout, pool.call(request, read)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(Trouble::timeout(host, timeout)),
-            }
+            pool.call(request, timeout, read).await
         }
     }
 }

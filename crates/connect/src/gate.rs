@@ -100,6 +100,23 @@ impl Gate {
         turn.await.expect("the gate keeps every caller until it has a permit")
     }
 
+    /// All of it in one step, where there is nothing to wait for.
+    fn admit_at_once(self: &Arc<Self>, now: Timestamp) -> Result<Option<Admission>, Blocked> {
+        let mut state = self.state.lock();
+        let ticket = state.pauses.check(now)?;
+        if state.free == 0 || state.bucket.is_some() {
+            return Ok(None);
+        }
+        state.free -= 1;
+        let permit = self.issue();
+        Ok(Some(Admission {
+            _destination: None,
+            _connection: permit,
+            destination: None,
+            connection: ticket,
+        }))
+    }
+
     fn issue(self: &Arc<Self>) -> Permit {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Permit { gate: Some(Arc::clone(self)) }
@@ -307,6 +324,11 @@ pub(crate) async fn admit(
     share: Share,
     now: impl Fn() -> Timestamp,
 ) -> Result<Admission, Blocked> {
+    if destination.is_none()
+        && let Some(admission) = connection.admit_at_once(now())?
+    {
+        return Ok(admission);
+    }
     let check = || -> Result<(), Blocked> {
         if let Some(gate) = destination {
             gate.check(now())?;

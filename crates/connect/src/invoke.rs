@@ -42,12 +42,11 @@ pub(crate) async fn invoke(
         let took = started.elapsed();
         connection.gate.count_call(took);
         let made = || Made { connection, request, took, masker: connection.masker([]), limits };
-        let now = clock.now();
         let answer = match sent.result {
             Ok(answer) => answer,
             Err(trouble) => {
                 let failure = made().of_trouble(&trouble);
-                connection.gate.note_failure(now, &failure);
+                connection.gate.note_failure(clock.now(), &failure);
                 return Err(error_of(&trouble, failure));
             }
         };
@@ -56,6 +55,7 @@ pub(crate) async fn invoke(
             connection.gate.answered(admission.connection);
             return readable(answer, request);
         }
+        let now = clock.now();
         let failure = Arc::new(made().of_answer(&answer, code_of(answer.status), None));
         connection.gate.note_failure(now, &failure);
         match retry_after(&answer, now).filter(|_| matches!(status, 429 | 503)) {

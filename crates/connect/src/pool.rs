@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -21,6 +21,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower_service::Service;
 
 use crate::trouble::Trouble;
@@ -31,6 +33,8 @@ pub(crate) const IDLE: Duration = Duration::from_secs(55);
 const SWEEP: Duration = Duration::from_secs(5);
 /// What saying goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// What a call may take whose time has no end that a clock could tell.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Bytes of the largest body that is sent in one piece with its head. It is less work than to send
 /// a list of pieces, but the connection keeps a buffer as large as the largest that it sent so.
 const JOINED: u64 = 16 * 1024;
@@ -65,8 +69,36 @@ struct Open {
     /// Whether it joins head and body, and so takes small requests only.
     joins: bool,
     sender: SendRequest<Full<Bytes>>,
+    line: Line,
+}
+
+/// What is behind the sender.
+#[derive(Debug)]
+struct Line {
     /// None: it has ended.
     connection: Option<Connection>,
+    /// Set for the deadline of this call, or for an earlier one's.
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// When a call must be over.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    within: Duration,
+}
+
+/// The deadline came first.
+struct Late;
+
+impl Deadline {
+    fn after(began: Instant, within: Duration) -> Self {
+        Deadline { at: began.checked_add(within).unwrap_or(began + FOREVER), within }
+    }
+
+    fn missed(&self, origin: &Origin) -> Trouble {
+        Trouble::timeout(&origin.authority, self.within)
+    }
 }
 
 impl Pool {
@@ -77,11 +109,12 @@ impl Pool {
         pool
     }
 
-    /// Sends the request and has the answer read. A request that could not go out, because the
-    /// other side had closed the idle connection, goes out by another one.
+    /// Sends the request and has the answer read, both within that time. A request that could not
+    /// go out, because the other side had closed the idle connection, goes out by another one.
     pub(crate) async fn call<T, R>(
         &self,
         mut request: Box<Request<Full<Bytes>>>,
+        within: Duration,
         read: impl FnOnce(Response<Incoming>) -> R,
     ) -> Result<T, Trouble>
     where
@@ -89,20 +122,23 @@ impl Pool {
     {
         let origin = address(&mut request)?;
         let joins = request.body().size_hint().upper().is_some_and(|size| size <= JOINED);
+        let began = Instant::now();
+        let deadline = Deadline::after(began, within);
+        let late = |Late| deadline.missed(&origin);
         loop {
-            let (mut open, fresh) = match self.take(&origin, joins) {
+            let (mut open, fresh) = match self.take(&origin, joins, began) {
                 Some(open) => (open, false),
                 // In a box of its own, or every call would have the room for it.
-                None => (Box::pin(self.connect(&origin, joins)).await?, true),
+                None => (Box::pin(self.connect(&origin, joins, deadline)).await?, true),
             };
             let sent = {
                 let sent = pin!(open.sender.try_send_request(*request));
-                driven(&mut open.connection, sent).await
+                open.line.driven(sent, deadline.at).await.map_err(late)?
             };
             match sent {
                 Ok(response) => {
                     let answer = pin!(read(response));
-                    let answer = driven(&mut open.connection, answer).await;
+                    let answer = open.line.driven(answer, deadline.at).await.map_err(late)?;
                     if open.is_free() {
                         self.put(origin, open);
                     }
@@ -116,7 +152,24 @@ impl Pool {
         }
     }
 
-    async fn connect(&self, origin: &Origin, joins: bool) -> Result<Box<Open>, Trouble> {
+    async fn connect(
+        &self,
+        origin: &Origin,
+        joins: bool,
+        deadline: Deadline,
+    ) -> Result<Box<Open>, Trouble> {
+        let shaken = tokio::time::timeout_at(deadline.at, self.handshake(origin, joins)).await;
+        let (sender, connection) = shaken.map_err(|_| deadline.missed(origin))??;
+        let alarm = Box::pin(sleep_until(deadline.at));
+        let line = Line { connection: Some(connection), alarm };
+        Ok(Box::new(Open { joins, sender, line }))
+    }
+
+    async fn handshake(
+        &self,
+        origin: &Origin,
+        joins: bool,
+    ) -> Result<(SendRequest<Full<Bytes>>, Connection), Trouble> {
         let host = &*origin.authority;
         let uri = Uri::builder().scheme(origin.scheme.clone()).authority(host).path_and_query("/");
         let uri = uri.build().map_err(|error| Trouble::request(error.to_string()))?;
@@ -126,13 +179,12 @@ impl Pool {
         poll_fn(|cx| connector.poll_ready(cx)).await.map_err(broken)?;
         let stream = connector.call(uri).await.map_err(broken)?;
         let opened = http1::Builder::new().writev(!joins).handshake(stream).await;
-        let (sender, connection) = opened.map_err(|error| Trouble::connection(host, &error))?;
-        Ok(Box::new(Open { joins, sender, connection: Some(connection) }))
+        opened.map_err(|error| Trouble::connection(host, &error))
     }
 
     /// Small requests take any connection. For a large one that finds none of its own, another
     /// one makes room: there are never more than calls at once.
-    fn take(&self, origin: &Origin, joins: bool) -> Option<Box<Open>> {
+    fn take(&self, origin: &Origin, joins: bool, now: Instant) -> Option<Box<Open>> {
         let mut idle = self.idle.lock();
         let idle = idle.get_mut(origin)?;
         let fit = idle.iter().rposition(|idle| joins || !idle.open.joins);
@@ -141,7 +193,7 @@ impl Pool {
             tokio::spawn(found.open.close());
             return None;
         }
-        (found.since.elapsed() < IDLE).then_some(found.open)
+        (now < found.since + IDLE).then_some(found.open)
     }
 
     fn put(&self, origin: Origin, open: Box<Open>) {
@@ -177,39 +229,67 @@ impl Open {
     }
 
     fn is_alive(&mut self) -> bool {
-        if self.connection.as_mut().is_some_and(|it| it.now_or_never().is_some()) {
-            self.connection = None;
+        // Whoever made the last call need not hear of it any more.
+        let _ = self.line.alarm.as_mut().now_or_never();
+        let connection = &mut self.line.connection;
+        if connection.as_mut().is_some_and(|it| it.now_or_never().is_some()) {
+            *connection = None;
         }
-        self.connection.is_some()
+        connection.is_some()
     }
 
     async fn close(self: Box<Self>) {
-        let Open { sender, connection, .. } = *self;
+        let Open { sender, line, .. } = *self;
         drop(sender);
-        if let Some(connection) = connection {
+        if let Some(connection) = line.connection {
             // The other side need not hear it.
             let _ = tokio::time::timeout(GOODBYE, connection).await;
         }
     }
 }
 
-/// What waits for the connection, with the connection itself.
-fn driven<F: Future>(
-    connection: &mut Option<Connection>,
-    mut waits: Pin<&mut F>,
-) -> impl Future<Output = F::Output> {
-    poll_fn(move |cx| {
-        if let Poll::Ready(output) = waits.as_mut().poll(cx) {
-            return Poll::Ready(output);
+impl Line {
+    /// What waits for the connection, with the connection itself.
+    fn driven<F: Future>(
+        &mut self,
+        mut waits: Pin<&mut F>,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<F::Output, Late>> {
+        poll_fn(move |cx| {
+            if let Poll::Ready(output) = waits.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            if let Some(open) = &mut self.connection
+                && Pin::new(open).poll(cx).is_ready()
+            {
+                // Whoever waits for it hears of its end when it is gone.
+                self.connection = None;
+            }
+            match waits.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Ok(output)),
+                Poll::Pending if self.is_late(deadline, cx) => Poll::Ready(Err(Late)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+    }
+
+    /// The alarm is set anew only when it would go off after the deadline, or has gone off before:
+    /// most calls take a small part of their time, and setting it concerns all threads.
+    fn is_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+        loop {
+            if self.alarm.deadline() > deadline {
+                self.alarm.as_mut().reset(deadline);
+            }
+            // Also when a fast answer has used up what its task may do at a stretch.
+            if pin!(unconstrained(self.alarm.as_mut())).poll(cx).is_pending() {
+                return false;
+            }
+            if self.alarm.deadline() == deadline {
+                return true;
+            }
+            self.alarm.as_mut().reset(deadline);
         }
-        if let Some(open) = connection
-            && Pin::new(open).poll(cx).is_ready()
-        {
-            // Whoever waits for it hears of its end when it is gone.
-            *connection = None;
-        }
-        waits.as_mut().poll(cx)
-    })
+    }
 }
 
 /// Lets go of what is of no use any more, as long as there is the pool.
@@ -250,7 +330,11 @@ fn host(origin: &Origin) -> &str {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Waker;
 
+    use std::future::ready;
+
+    use futures_util::future::BoxFuture;
     use http_body_util::BodyExt;
     use hyper_rustls::HttpsConnectorBuilder;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -259,6 +343,7 @@ mod tests {
 
     use super::*;
     use crate::client::tls;
+    use crate::trouble::TroubleKind;
 
     /// Answers by hand; counts connections, and the ends of connections.
     struct Server {
@@ -341,13 +426,14 @@ mod tests {
             let body = body.map_err(|error| Trouble::connection("x", &error))?.to_bytes();
             Ok(String::from_utf8_lossy(&body).into_owned())
         };
-        pool.call(Box::new(request), read).await
+        pool.call(Box::new(request), WITHIN, read).await
     }
 
     fn idle(pool: &Pool) -> usize {
         pool.idle.lock().values().map(Vec::len).sum()
     }
 
+    const WITHIN: Duration = Duration::from_secs(60);
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
     const LAST: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
 
@@ -426,6 +512,51 @@ mod tests {
         let trouble = get(&pool, &server.host).await.unwrap_err();
         assert!(!trouble.message.is_empty());
         assert_eq!(idle(&pool), 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_at_its_own_deadline() {
+        let now = Instant::now();
+        let (past, future) = (now - Duration::from_secs(1), now + Duration::from_secs(60));
+        let check = |alarm: Instant, deadline: Instant, expected: bool| {
+            let mut line = Line { connection: None, alarm: Box::pin(sleep_until(alarm)) };
+            let mut cx = Context::from_waker(Waker::noop());
+            assert_eq!(line.is_late(deadline, &mut cx), expected, "{alarm:?} {deadline:?}");
+        };
+        check(past, past, true);
+        check(past, future, false);
+        check(future, past, true);
+        check(future, future, false);
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_given_up_with_its_connection() {
+        let server = Server::start(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", OK]).await;
+        let pool = pool();
+        let request = Request::get(format!("http://{}/", server.host)).body(Full::default());
+        let read = |_| std::future::pending::<Result<(), Trouble>>();
+        let call = pool.call(Box::new(request.unwrap()), Duration::from_millis(50), read);
+        assert_eq!(call.await.unwrap_err().kind, TroubleKind::Timeout);
+        assert_eq!((server.opened(), idle(&pool)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn each_call_has_its_own_time_though_the_connection_is_the_same() {
+        let server = Server::start(&[OK; 3]).await;
+        let pool = pool();
+        let short = Duration::from_millis(50);
+        let call = async |within: Duration, read: BoxFuture<'static, ()>| {
+            let request = Request::get(format!("http://{}/", server.host)).body(Full::default());
+            let read = |_| read.map(Ok);
+            pool.call(Box::new(request.unwrap()), within, read).await.map_err(|it| it.kind)
+        };
+        assert_eq!(call(short, Box::pin(ready(()))).await, Ok(()));
+        // The alarm that was set for the first call goes off meanwhile.
+        let longer = sleep_until(Instant::now() + 2 * short);
+        assert_eq!(call(WITHIN, Box::pin(longer)).await, Ok(()));
+        let late = call(short, Box::pin(std::future::pending())).await;
+        assert_eq!(late, Err(TroubleKind::Timeout));
+        assert_eq!((server.opened(), idle(&pool)), (1, 0));
     }
 
     #[tokio::test]

@@ -22,5 +22,6 @@ pub use fault::ItemFault;
 pub use manifest::{Manifest, ManifestObject, parse_athena, parse_inventory};
 pub use parquet::{ParquetRows, Pieces, RowPlace};
 pub use results::{
-    Child, Column, Listed, OutputType, ResultFile, ResultTransformation, WriterConfig, manifest,
+    Child, Column, Entries, Listed, OutputType, ResultFile, ResultTransformation, WriterConfig,
+    manifest,
 };

@@ -122,33 +122,35 @@ impl Child<'_> {
         }
     }
 
-    /// JSON values, one after the other: what the file holds of this child.
+    /// Adds JSON values, one after the other: what the file holds of this child.
     ///
     /// # Errors
     /// When its output is no JSON.
-    pub fn entries(&self, config: WriterConfig) -> Result<Vec<String>, ItemFault> {
-        let unreadable =
-            |error: serde_json::Error| ItemFault::new(format!("{}: {error}", self.execution_arn));
+    pub fn add_to(&self, entries: &mut Entries, config: WriterConfig) -> Result<(), ItemFault> {
+        let column = self.column();
         // A child that did not succeed is shown whole, whatever was asked for.
-        let output = match (self.column(), self.output, config.transformation) {
+        match (column, self.output, config.transformation) {
             (Column::Succeeded, Some(output), ResultTransformation::Compact) => {
-                return Ok(vec![output.to_owned()]);
+                entries.add(column, output);
             }
-            (Column::Succeeded, Some(output), ResultTransformation::Flatten) => output,
-            _ => {
-                let record = serde_json::to_string(&self.record());
-                return record.map(|record| vec![record]).map_err(unreadable);
+            (Column::Succeeded, Some(output), ResultTransformation::Flatten) => {
+                if !output.trim_start().starts_with('[') {
+                    entries.add(column, output);
+                    return Ok(());
+                }
+                let members: Vec<&RawValue> = serde_json::from_str(output)
+                    .map_err(|error| ItemFault::new(format!("{}: {error}", self.execution_arn)))?;
+                for member in members {
+                    entries.add(column, member.get());
+                }
             }
-        };
-        if !output.trim_start().starts_with('[') {
-            return Ok(vec![output.to_owned()]);
+            _ => entries.add_with(column, |json| self.write(column, json)),
         }
-        let members: Vec<&RawValue> = serde_json::from_str(output).map_err(unreadable)?;
-        Ok(members.into_iter().map(|member| member.get().to_owned()).collect())
+        Ok(())
     }
 
-    fn record(&self) -> Record<'_> {
-        let column = self.column();
+    /// All of it, in the order AWS writes it, which is the alphabet's.
+    fn write(&self, column: Column, json: &mut Vec<u8>) {
         let (redrivable, reason) = match (column, self.express) {
             (Column::Succeeded, _) => {
                 ("NOT_REDRIVABLE", Some("Execution is SUCCEEDED and cannot be redriven"))
@@ -156,61 +158,104 @@ impl Child<'_> {
             (_, true) => ("REDRIVABLE_BY_MAP_RUN", None),
             (_, false) => ("REDRIVABLE", None),
         };
-        let ended = column != Column::Pending;
-        Record {
-            cause: self.cause,
-            error: self.error,
-            execution_arn: self.execution_arn,
-            input: self.input,
-            input_details: Details { included: true },
-            name: self.name,
-            output: self.output,
-            output_details: self.output.map(|_| Details { included: true }),
-            redrive_count: ended.then_some(self.redrive_count),
-            redrive_status: ended.then_some(redrivable),
-            redrive_status_reason: reason,
-            start_date: self.start.as_deref(),
-            state_machine_arn: self.state_machine_arn,
-            status: self.status.unwrap_or("PENDING"),
-            stop_date: self.stop.as_deref(),
-        }
+        let included = || Some(br#"{"Included":true}"#.as_slice());
+        let ended = (column != Column::Pending).then_some(());
+        let count = ended.map(|()| self.redrive_count.to_string());
+        let mut object = Object { json, begun: false };
+        object.text("Cause", self.cause);
+        object.text("Error", self.error);
+        object.text("ExecutionArn", Some(self.execution_arn));
+        object.text("Input", Some(self.input));
+        object.raw("InputDetails", included());
+        object.text("Name", Some(self.name));
+        object.text("Output", self.output);
+        object.raw("OutputDetails", self.output.and_then(|_| included()));
+        object.raw("RedriveCount", count.as_deref().map(str::as_bytes));
+        object.text("RedriveStatus", ended.map(|()| redrivable));
+        object.text("RedriveStatusReason", reason);
+        object.text("StartDate", self.start.as_deref());
+        object.text("StateMachineArn", Some(self.state_machine_arn));
+        object.text("Status", Some(self.status.unwrap_or("PENDING")));
+        object.text("StopDate", self.stop.as_deref());
+        object.json.push(b'}');
     }
 }
 
-/// In the order AWS writes them, which is the alphabet's.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Record<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    execution_arn: &'a str,
-    input: &'a str,
-    input_details: Details,
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_details: Option<Details>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redrive_count: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redrive_status: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    redrive_status_reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    start_date: Option<&'a str>,
-    state_machine_arn: &'a str,
-    status: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stop_date: Option<&'a str>,
+/// A JSON object in the making. A million of them are made at the end of a map run: by `Serialize`
+/// each name and text would be looked through byte by byte.
+struct Object<'a> {
+    json: &'a mut Vec<u8>,
+    begun: bool,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Details {
-    included: bool,
+impl Object<'_> {
+    fn raw(&mut self, name: &str, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.name(name);
+            self.json.extend_from_slice(value);
+        }
+    }
+
+    fn text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.name(name);
+            quote(self.json, value);
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        self.json.extend_from_slice(if self.begun { b",\"" } else { b"{\"" });
+        self.json.extend_from_slice(name.as_bytes());
+        self.json.extend_from_slice(b"\":");
+        self.begun = true;
+    }
+}
+
+fn quote(json: &mut Vec<u8>, text: &str) {
+    let escapes = |byte| byte < b' ' || byte == b'"' || byte == b'\\';
+    // All bytes, whatever is found: that is done many at a time.
+    if text.bytes().fold(false, |found, byte| found | escapes(byte)) {
+        serde_json::to_writer(json, text).expect("text is written into memory");
+        return;
+    }
+    json.push(b'"');
+    json.extend_from_slice(text.as_bytes());
+    json.push(b'"');
+}
+
+/// Entries of result files, all in one text.
+#[derive(Debug, Default)]
+pub struct Entries {
+    json: Vec<u8>,
+    /// Where each ends.
+    ends: Vec<(Column, usize)>,
+}
+
+impl Entries {
+    pub fn add(&mut self, column: Column, json: &str) {
+        self.add_with(column, |all| all.extend_from_slice(json.as_bytes()));
+    }
+
+    fn add_with(&mut self, column: Column, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.json);
+        self.ends.push((column, self.json.len()));
+    }
+
+    /// The memory they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.json.len() + size_of_val(&*self.ends)
+    }
+
+    /// Each with its file.
+    pub fn iter(&self) -> impl Iterator<Item = (Column, &[u8])> {
+        let mut from = 0;
+        self.ends.iter().map(move |(column, end)| {
+            let entry = &self.json[from..*end];
+            from = *end;
+            (*column, entry)
+        })
+    }
 }
 
 /// Makes one file of entries.
@@ -226,23 +271,20 @@ impl ResultFile {
         ResultFile { output_type, begun: false }
     }
 
-    pub fn add(&mut self, entry: &str, out: &mut Vec<u8>) {
+    pub fn add(&mut self, entry: &[u8], out: &mut Vec<u8>) {
         if self.output_type == OutputType::Json {
             out.push(if self.begun { b',' } else { b'[' });
         }
         self.begun = true;
-        out.extend_from_slice(entry.as_bytes());
+        out.extend_from_slice(entry);
         if self.output_type == OutputType::JsonLines {
             out.push(b'\n');
         }
     }
 
-    pub fn finish(self, out: &mut Vec<u8>) {
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.output_type == OutputType::Json {
-            if !self.begun {
-                out.push(b'[');
-            }
-            out.push(b']');
+            out.extend_from_slice(if self.begun { b"]" } else { b"[]" });
         }
     }
 }
@@ -294,10 +336,12 @@ mod tests {
 
     fn file(children: &[Child<'_>], config: WriterConfig) -> String {
         let (mut file, mut out) = (ResultFile::new(config.output_type), Vec::new());
+        let mut entries = Entries::default();
         for child in children {
-            for entry in child.entries(config).unwrap() {
-                file.add(&entry, &mut out);
-            }
+            child.add_to(&mut entries, config).unwrap();
+        }
+        for (_, entry) in entries.iter() {
+            file.add(entry, &mut out);
         }
         file.finish(&mut out);
         String::from_utf8(out).unwrap()
@@ -356,7 +400,31 @@ mod tests {
         assert_eq!(shown[0]["Input"], r#"{"id":1}"#);
         let never = Child { status: None, start: None, stop: None, ..child };
         assert_eq!(never.column(), Column::Pending);
-        assert_eq!(never.record().status, "PENDING");
+        let text = file(&[never], WriterConfig::default());
+        let expected = json!([{
+            "Cause": "no sku",
+            "Error": "Broken",
+            "ExecutionArn": "arn:e",
+            "Input": r#"{"id":1}"#,
+            "InputDetails": { "Included": true },
+            "Name": "e",
+            "StateMachineArn": "arn:m",
+            "Status": "PENDING",
+        }]);
+        assert_eq!(text, expected.to_string());
+    }
+
+    #[test]
+    fn texts_are_quoted_as_json_wants_it() {
+        let check = |text: &str| {
+            let child = Child { cause: Some(text), ..succeeded("1") };
+            let shown = file(&[child], WriterConfig::default());
+            let quoted = serde_json::to_string(text).unwrap();
+            assert!(shown.starts_with(&format!("[{{\"Cause\":{quoted},")), "{shown}");
+        };
+        for text in ["", "plain", "é ☃ \u{7f}", "\"", "a\\b", "line\nline", "\u{0}", "\u{1f}x"] {
+            check(text);
+        }
     }
 
     #[test]

@@ -429,8 +429,14 @@ impl Store for SqliteStore {
         self.readers.ask(move |conn| read::maps::map_children(conn, map_run, from, to))
     }
 
-    fn map_results(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<MapResultRow>> {
-        self.readers.ask(move |conn| read::maps::map_results(conn, map_run, from, to))
+    fn map_results(
+        &self,
+        map_run: MapRunId,
+        from: u64,
+        to: u64,
+        bytes: usize,
+    ) -> Read<'_, Vec<MapResultRow>> {
+        self.readers.ask(move |conn| read::maps::map_results(conn, map_run, from, to, bytes))
     }
 
     fn run(&self, id: RunId) -> Read<'_, Option<RunRow>> {

@@ -204,8 +204,15 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     fn map_page(&self, map_run: MapRunId, page: u64) -> Read<'_, Option<MapPageRow>>;
     /// Children with an item index in `from..to`, by index, whatever their status.
     fn map_children(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<ExecutionRow>>;
-    /// Of the same children what the results tell.
-    fn map_results(&self, map_run: MapRunId, from: u64, to: u64) -> Read<'_, Vec<MapResultRow>>;
+    /// Of the same children what the results tell, up to the one with which they have that many
+    /// bytes ([`MapResultRow::bytes`]).
+    fn map_results(
+        &self,
+        map_run: MapRunId,
+        from: u64,
+        to: u64,
+        bytes: usize,
+    ) -> Read<'_, Vec<MapResultRow>>;
 
     // Runs and the books.
     fn run(&self, id: RunId) -> Read<'_, Option<RunRow>>;

@@ -410,6 +410,15 @@ pub struct MapResultRow {
     pub error_cause: Option<String>,
 }
 
+impl MapResultRow {
+    /// Bytes of what the child gave: its output, or its error.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.output.as_ref().map_or(0, Bytes::len) + text(&self.error) + text(&self.error_cause)
+    }
+}
+
 /// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionEnd {

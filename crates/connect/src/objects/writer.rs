@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt};
+use tokio::task::JoinSet;
 
 use super::ObjectError;
 use super::bucket::Bucket;
@@ -18,6 +19,9 @@ pub struct ObjectWriter {
     path: Path,
     upload: Option<Box<dyn MultipartUpload>>,
     part: Vec<u8>,
+    /// The part before, on its way while this one is being filled.
+    sending: JoinSet<object_store::Result<()>>,
+    /// Bytes in the parts before this one.
     written: u64,
 }
 
@@ -33,7 +37,16 @@ impl fmt::Debug for ObjectWriter {
 impl ObjectWriter {
     pub(super) fn new(bucket: Bucket, store: Arc<dyn ObjectStore>, key: &str, path: Path) -> Self {
         let key = key.to_owned();
-        ObjectWriter { bucket, store, key, path, upload: None, part: Vec::new(), written: 0 }
+        ObjectWriter {
+            bucket,
+            store,
+            key,
+            path,
+            upload: None,
+            part: Vec::new(),
+            sending: JoinSet::new(),
+            written: 0,
+        }
     }
 
     #[must_use]
@@ -47,6 +60,8 @@ impl ObjectWriter {
         self.written + self.part.len() as u64
     }
 
+    /// One part is sent while the next is being filled.
+    ///
     /// # Errors
     /// When a part cannot be written; the object is given up then.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ObjectError> {
@@ -79,6 +94,7 @@ impl ObjectWriter {
         if !part.is_empty() {
             self.send(part).await?;
         }
+        self.sent().await?;
         let Some(upload) = &mut self.upload else { return Ok(self.written) };
         if let Err(error) = upload.complete().await {
             return Err(self.failed(error).await);
@@ -86,16 +102,9 @@ impl ObjectWriter {
         Ok(self.written)
     }
 
-    /// Gives the object up: the service forgets the parts.
-    pub async fn abort(mut self) {
-        if let Some(mut upload) = self.upload.take() {
-            // Nothing hangs on it: the service's own rules clear away what is left.
-            let _ = upload.abort().await;
-        }
-    }
-
+    /// Has the part sent once the one before has been.
     async fn send(&mut self, part: Vec<u8>) -> Result<(), ObjectError> {
-        let size = part.len() as u64;
+        self.sent().await?;
         let upload = match &mut self.upload {
             Some(upload) => upload,
             None => {
@@ -104,15 +113,24 @@ impl ObjectWriter {
                 self.upload.insert(begun)
             }
         };
-        if let Err(error) = upload.put_part(part.into()).await {
-            return Err(self.failed(error).await);
-        }
-        self.written += size;
+        self.written += part.len() as u64;
+        self.sending.spawn(upload.put_part(part.into()));
         Ok(())
     }
 
+    async fn sent(&mut self) -> Result<(), ObjectError> {
+        let Some(sent) = self.sending.join_next().await else { return Ok(()) };
+        match sent.unwrap_or_else(|error| Err(error.into())) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    /// Gives the object up: the service forgets the parts.
     async fn failed(&mut self, error: object_store::Error) -> ObjectError {
+        self.sending.shutdown().await;
         if let Some(mut upload) = self.upload.take() {
+            // Nothing hangs on it: the service's own rules clear away what is left.
             let _ = upload.abort().await;
         }
         self.bucket.error(&self.key, &error)

@@ -124,28 +124,33 @@ impl Family {
     }
 
     /// The child of that number as a sink is told of it.
-    pub(super) fn result(
-        &self,
+    pub(super) fn result<'r>(
+        &'r self,
         engine: &Engine,
         index: u64,
-        row: Option<MapResultRow>,
-    ) -> ChildResult {
+        row: Option<&'r MapResultRow>,
+    ) -> ChildResult<'r> {
+        let state_machine_arn = &self.state_machine_arn;
         let Some(row) = row else {
             let name = self.identity(engine, index).to_string();
-            let (arn, state_machine_arn) = (self.arn(&name), self.state_machine_arn.clone());
-            return ChildResult { arn, name, state_machine_arn, ..ChildResult::default() };
+            return ChildResult {
+                arn: self.arn(&name),
+                name: name.into(),
+                state_machine_arn,
+                ..ChildResult::default()
+            };
         };
         ChildResult {
             status: Some(row.status),
             arn: self.arn(&row.name),
-            name: row.name,
-            state_machine_arn: self.state_machine_arn.clone(),
+            name: row.name.as_str().into(),
+            state_machine_arn,
             started: Some(row.started),
             ended: row.ended,
             input: None,
-            output: row.output,
-            error: row.error,
-            error_cause: row.error_cause,
+            output: row.output.as_deref(),
+            error: row.error.as_deref(),
+            error_cause: row.error_cause.as_deref(),
             redrive_count: row.redrives,
         }
     }

@@ -3,55 +3,53 @@
 
 mod files;
 
-use std::pin::pin;
+use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::{BoxFuture, join};
-use futures_util::stream::{self, StreamExt};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use stepbus_asl::{Failure, MapRunSpec};
-use stepbus_items::Column;
+use stepbus_items::{Column, Entries};
 use stepbus_model::{MapRunId, Timestamp};
-use stepbus_store::{Batch, ExecutionStatus, MapCounts, MapRunRow, StoreError};
-use tokio::task::JoinError;
+use stepbus_store::{Batch, ExecutionStatus, MapCounts, MapResultRow, MapRunRow, StoreError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::child::Family;
-use super::pages::{self, Trouble};
+use super::pages::{self, Trouble, Unit};
 use crate::engine::Engine;
 use crate::threads::give_way;
 
-/// Pages that are made ready while one is told of.
-const PAGES_AHEAD: usize = 3;
+/// Pages that are told of at once, so that the next ones are ready when they are taken.
+const PAGES_AT_ONCE: usize = 6;
+/// Bytes of each that wait to be taken; what one child has may be more.
+const BYTES_AHEAD: u32 = 512 * 1024;
+/// Bytes that are handed on together: few enough to stay near the processor.
+const PART_BYTES: usize = 64 * 1024;
 
 /// A child as a sink is told of it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ChildResult {
+pub(crate) struct ChildResult<'r> {
     /// None: it was not started, because the map run failed before.
     pub status: Option<ExecutionStatus>,
-    pub name: String,
+    pub name: Cow<'r, str>,
     pub arn: String,
-    pub state_machine_arn: Arc<str>,
+    pub state_machine_arn: &'r str,
     pub started: Option<Timestamp>,
     pub ended: Option<Timestamp>,
     /// JSON, only where the sink asks for inputs.
     pub input: Option<String>,
     /// JSON.
-    pub output: Option<Bytes>,
-    pub error: Option<String>,
-    pub error_cause: Option<String>,
+    pub output: Option<&'r [u8]>,
+    pub error: Option<&'r str>,
+    pub error_cause: Option<&'r str>,
     pub redrive_count: u32,
 }
 
-/// What is kept of a child: JSON values.
-#[derive(Debug)]
-pub(crate) struct Shown {
-    pub column: Column,
-    pub texts: Vec<String>,
-}
-
-/// Makes of a child what is kept of it; several threads do so at once.
-pub(crate) type Form = Arc<dyn Fn(&ChildResult) -> Result<Shown, Failure> + Send + Sync>;
+/// Adds what is kept of a child; several threads do so at once.
+pub(crate) type Form =
+    Arc<dyn Fn(&ChildResult<'_>, &mut Entries) -> Result<(), Failure> + Send + Sync>;
 
 /// Takes the results of a map run. After a crash another one is told everything from the start, so
 /// what is written under the same name replaces what was written before.
@@ -61,8 +59,8 @@ pub(crate) trait ResultSink: Send {
 
     fn form(&self) -> Form;
 
-    /// The next children in the order of their items. They come in pages, never all at once.
-    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>>;
+    /// What is kept of the next children, in the order of their items. Few come at once.
+    fn take(&mut self, entries: Entries) -> BoxFuture<'_, Result<(), Failure>>;
 
     /// All children have come: gives the state's output. It is also asked for when the map run
     /// failed; the output is of no use then.
@@ -89,7 +87,7 @@ impl Collected {
         Collected { results: Vec::new(), bytes: 2, most }
     }
 
-    fn add(&mut self, output: &str) -> Result<(), Failure> {
+    fn add(&mut self, output: &[u8]) -> Result<(), Failure> {
         self.bytes += output.len() + 1;
         if self.bytes > self.most {
             let cause = format!(
@@ -99,7 +97,7 @@ impl Collected {
             );
             return Err(Failure::new("States.DataLimitExceeded", cause));
         }
-        let value = serde_json::from_str(output)
+        let value = serde_json::from_slice(output)
             .map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
         self.results.push(value);
         Ok(())
@@ -112,18 +110,19 @@ impl ResultSink for Collected {
     }
 
     fn form(&self) -> Form {
-        Arc::new(|child| {
-            let output = child.output.as_deref().map(str::from_utf8).transpose();
+        Arc::new(|child, entries| {
+            let output = child.output.map(str::from_utf8).transpose();
             let output =
                 output.map_err(|error| Failure::new("States.Runtime", error.to_string()))?;
-            let texts = output.map(str::to_owned).into_iter().collect();
-            Ok(Shown { column: Column::Succeeded, texts })
+            if let Some(output) = output {
+                entries.add(Column::Succeeded, output);
+            }
+            Ok(())
         })
     }
 
-    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>> {
-        let mut outputs = children.iter().flat_map(|child| &child.texts);
-        let added = outputs.try_for_each(|output| self.add(output));
+    fn take(&mut self, entries: Entries) -> BoxFuture<'_, Result<(), Failure>> {
+        let added = entries.iter().try_for_each(|(_, output)| self.add(output));
         Box::pin(async { added })
     }
 
@@ -169,23 +168,27 @@ async fn tell(
     sink: &mut dyn ResultSink,
 ) -> Result<MapCounts, Trouble> {
     let mut told = MapCounts::default();
-    let (inputs, form) = (sink.wants_inputs(), sink.form());
-    let pages = stream::iter(0..).map(|number| {
-        let (engine, family, form) = (engine.clone(), family.clone(), form.clone());
-        let pages = Pages { engine, map_run, family, inputs, form };
-        tokio::spawn(async move { pages.shown(number).await })
+    let pages = Arc::new(Pages {
+        engine: engine.clone(),
+        map_run,
+        family: family.clone(),
+        inputs: sink.wants_inputs(),
+        form: sink.form(),
     });
-    let mut pages = pin!(pages.buffered(PAGES_AHEAD));
-    let mut next = pages.next().await;
-    while let Some(page) = next {
-        let Some((children, counts)) = page.map_err(lost)?? else { break };
-        told.items.results_written += counts.items.results_written;
-        told.executions.results_written += counts.executions.results_written;
-        let (following, taken) = join(pages.next(), sink.take(children)).await;
-        taken.map_err(Trouble::Failed)?;
-        next = following;
+    let mut numbers = 0..;
+    let mut ahead = VecDeque::new();
+    loop {
+        ahead.extend(numbers.by_ref().take(PAGES_AT_ONCE - ahead.len()).map(|n| pages.open(n)));
+        let Some(mut page) = ahead.pop_front() else { return Ok(told) };
+        while let Some(Part { entries, counts, .. }) = page.parts.recv().await {
+            told.items.results_written += counts.items.results_written;
+            told.executions.results_written += counts.executions.results_written;
+            sink.take(entries).await.map_err(Trouble::Failed)?;
+        }
+        if !page.told.await.map_err(lost)?? {
+            return Ok(told);
+        }
     }
-    Ok(told)
 }
 
 fn lost(error: JoinError) -> Trouble {
@@ -205,31 +208,86 @@ struct Pages {
     form: Form,
 }
 
+/// A page that is being told of.
+struct OpenPage {
+    parts: mpsc::UnboundedReceiver<Part>,
+    /// Whether there is such a page.
+    told: JoinHandle<Result<bool, Trouble>>,
+}
+
+/// What is kept of some children, and how many of them there are.
+#[derive(Default)]
+struct Part {
+    entries: Entries,
+    counts: MapCounts,
+    /// What it takes of the bytes that may wait.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Where a page's parts go.
+struct Parts {
+    to: mpsc::UnboundedSender<Part>,
+    room: Arc<Semaphore>,
+}
+
+impl Parts {
+    /// Whether somebody still listens.
+    async fn send(&self, part: Part) -> bool {
+        let bytes = u32::try_from(part.entries.bytes()).unwrap_or(BYTES_AHEAD).min(BYTES_AHEAD);
+        let _room = self.room.clone().acquire_many_owned(bytes).await.ok();
+        self.to.send(Part { _room, ..part }).is_ok()
+    }
+}
+
 impl Pages {
-    /// What is kept of a page's children, and how many of them there are; none after the last page.
-    async fn shown(&self, number: u64) -> Result<Option<(Vec<Shown>, MapCounts)>, Trouble> {
-        let store = &self.engine.store;
-        let Some(page) = store.map_page(self.map_run, number).await? else { return Ok(None) };
-        let to = page.first_index + u64::from(page.count);
-        let rows = store.map_results(self.map_run, page.first_index, to).await?;
-        let mut rows = rows.into_iter().peekable();
-        let units = if self.inputs { pages::units(&page)? } else { Vec::new() };
-        let mut units = units.into_iter();
-        let mut counts = MapCounts::default();
-        let mut children = Vec::with_capacity(page.count as usize);
-        for index in page.first_index..to {
-            let row = rows.next_if(|row| row.index == index);
-            if let Some(row) = &row {
-                counts.items.results_written += i64::from(row.items);
-                counts.executions.results_written += 1;
+    fn open(self: &Arc<Self>, number: u64) -> OpenPage {
+        let (to, parts) = mpsc::unbounded_channel();
+        let to = Parts { to, room: Arc::new(Semaphore::new(BYTES_AHEAD as usize)) };
+        let pages = self.clone();
+        OpenPage { parts, told: tokio::spawn(async move { pages.tell(number, &to).await }) }
+    }
+
+    async fn tell(&self, number: u64, to: &Parts) -> Result<bool, Trouble> {
+        let (store, most) = (&self.engine.store, self.engine.limits.map_page_bytes);
+        let Some(page) = store.map_page(self.map_run, number).await? else { return Ok(false) };
+        let mut units = if self.inputs { pages::units(&page)? } else { Vec::new() }.into_iter();
+        let mut part = Part::default();
+        let mut indices = page.first_index..page.first_index + u64::from(page.count);
+        while !indices.is_empty() {
+            let rows = store.map_results(self.map_run, indices.start, indices.end, most).await?;
+            let full = rows.iter().map(MapResultRow::bytes).sum::<usize>() >= most;
+            let read_to = rows.last().filter(|_| full).map_or(indices.end, |last| last.index + 1);
+            let mut rows = rows.iter().peekable();
+            for index in indices.start..read_to {
+                let row = rows.next_if(|row| row.index == index);
+                self.add(&mut part, index, row, units.next())?;
+                if part.entries.bytes() >= PART_BYTES && !to.send(std::mem::take(&mut part)).await {
+                    // The sink has failed.
+                    return Ok(true);
+                }
+                give_way();
             }
-            let mut child = self.family.result(&self.engine, index, row);
-            let input = units.next().and_then(|unit| self.family.input(&unit).ok());
-            // Not by `Display`, which is several times as slow.
-            child.input = input.and_then(|input| serde_json::to_string(&*input).ok());
-            children.push((self.form)(&child).map_err(Trouble::Failed)?);
-            give_way();
+            indices.start = read_to;
         }
-        Ok(Some((children, counts)))
+        to.send(part).await;
+        Ok(true)
+    }
+
+    fn add(
+        &self,
+        part: &mut Part,
+        index: u64,
+        row: Option<&MapResultRow>,
+        unit: Option<Unit>,
+    ) -> Result<(), Trouble> {
+        if let Some(row) = row {
+            part.counts.items.results_written += i64::from(row.items);
+            part.counts.executions.results_written += 1;
+        }
+        let mut child = self.family.result(&self.engine, index, row);
+        let input = unit.and_then(|unit| self.family.input(&unit).ok());
+        // Not by `Display`, which is several times as slow.
+        child.input = input.and_then(|input| serde_json::to_string(&*input).ok());
+        (self.form)(&child, &mut part.entries).map_err(Trouble::Failed)
     }
 }

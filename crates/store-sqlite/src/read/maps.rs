@@ -163,24 +163,37 @@ pub(crate) fn map_results(
     map_run: MapRunId,
     from: u64,
     to: u64,
+    bytes: usize,
 ) -> Result<Vec<MapResultRow>> {
-    let sql = format!(
+    let mut statement = conn.prepare_cached(&format!(
         "SELECT item, items, name, redrives, status, started, ended, output, error, error_cause
          FROM executions {CHILDREN_OF_ITEMS}"
-    );
-    all(conn, &sql, params![int(map_run.0), int(from), up_to(to)], |row| {
-        Ok(MapResultRow {
-            index: id(row, 0)?,
-            items: row.get(1)?,
-            name: row.get(2)?,
-            redrives: row.get(3)?,
-            status: coded(row, 4, ExecutionStatus::from_code)?,
-            started: time(row, 5)?,
-            ended: maybe_time(row, 6)?,
-            output: maybe_bytes(row, 7)?,
-            error: row.get(8)?,
-            error_cause: row.get(9)?,
-        })
+    ))?;
+    let mut found = statement.query(params![int(map_run.0), int(from), up_to(to)])?;
+    let (mut results, mut so_far) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        let result = map_result(row)?;
+        so_far += result.bytes();
+        results.push(result);
+        if so_far >= bytes {
+            break;
+        }
+    }
+    Ok(results)
+}
+
+fn map_result(row: &Row<'_>) -> Result<MapResultRow> {
+    Ok(MapResultRow {
+        index: id(row, 0)?,
+        items: row.get(1)?,
+        name: row.get(2)?,
+        redrives: row.get(3)?,
+        status: coded(row, 4, ExecutionStatus::from_code)?,
+        started: time(row, 5)?,
+        ended: maybe_time(row, 6)?,
+        output: maybe_bytes(row, 7)?,
+        error: row.get(8)?,
+        error_cause: row.get(9)?,
     })
 }
 

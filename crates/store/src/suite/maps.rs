@@ -6,9 +6,9 @@ use stepbus_model::{ExecutionId, MapRunId};
 use super::Driver;
 use super::ground::{Ground, WORKFLOW, after, at, ended};
 use crate::{
-    Batch, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, MapCounts, MapPageRow,
-    MapResultRow, MapRunEnd, MapRunRedrive, MapRunRow, MapRunStatus, MapSettings, StoreError,
-    WorkflowTotals,
+    Batch, ExecutionEnd, ExecutionKind, ExecutionRow, ExecutionStatus, JournalRow, MapCounts,
+    MapPageRow, MapResultRow, MapRunEnd, MapRunRedrive, MapRunRow, MapRunStatus, MapSettings,
+    StoreError, WorkflowTotals,
 };
 
 fn page(map_run: &MapRunRow, page: u64, first_index: u64, count: u32) -> MapPageRow {
@@ -116,13 +116,14 @@ pub async fn map_children_are_found_by_index(driver: &impl Driver) {
     let (_, map_run) = map_of_five(&ground).await;
     let (_, other) = map_of_five(&ground).await;
     let mut children: Vec<_> =
-        [4, 0, 3].into_iter().map(|index| ground.child(&map_run, index)).collect();
+        [3, 0, 4].into_iter().map(|index| ground.child(&map_run, index)).collect();
     let mut batch = Batch::new();
     for child in &children {
         batch.start_execution(child.clone());
     }
     batch.start_execution(ground.child(&other, 1));
-    let end = ended(ExecutionStatus::Succeeded, 9);
+    let output = Some(Bytes::from_static(b"[1,2]"));
+    let end = ExecutionEnd { output, ..ended(ExecutionStatus::Succeeded, 9) };
     batch.end_execution(&children[0], end.clone());
     ground.commit(batch).await;
     children[0] = after(&children[0], &end);
@@ -131,8 +132,12 @@ pub async fn map_children_are_found_by_index(driver: &impl Driver) {
     assert_eq!(store.map_children(map_run.id, 1, 4).await.unwrap(), children[1..2]);
     assert_eq!(store.map_children(map_run.id, 1, 3).await.unwrap(), []);
     let results: Vec<_> = children.into_iter().map(result).collect();
-    assert_eq!(store.map_results(map_run.id, 0, u64::MAX).await.unwrap(), results);
-    assert_eq!(store.map_results(map_run.id, 1, 4).await.unwrap(), results[1..2]);
+    let told = |from, to, bytes| store.map_results(map_run.id, from, to, bytes);
+    assert_eq!(told(0, u64::MAX, usize::MAX).await.unwrap(), results);
+    assert_eq!(told(1, 4, usize::MAX).await.unwrap(), results[1..2]);
+    assert_eq!(told(0, u64::MAX, 6).await.unwrap(), results);
+    assert_eq!(told(0, u64::MAX, 5).await.unwrap(), results[..2]);
+    assert_eq!(told(3, u64::MAX, 0).await.unwrap(), results[1..2]);
     let maps = store.running_map_runs(map_run.id, 9).await.unwrap();
     assert_eq!(maps.iter().map(|row| row.id).collect::<Vec<_>>(), [other.id]);
     ground.sound().await;

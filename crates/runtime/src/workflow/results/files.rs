@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use stepbus_asl::{Failure, MapRunSpec, ResultWriter, WorkflowType};
 use stepbus_connect::{Bucket, ObjectError, ObjectWriter};
 use stepbus_items::{
-    Child, Column, ItemFault, Listed, OutputType, ResultFile, ResultTransformation, WriterConfig,
-    manifest,
+    Child, Column, Entries, ItemFault, Listed, OutputType, ResultFile, ResultTransformation,
+    WriterConfig, manifest,
 };
-use stepbus_model::arn;
+use stepbus_model::{Timestamp, arn};
 use stepbus_store::ExecutionStatus;
 
-use super::{ChildResult, Form, ResultSink, Shown};
+use super::{ChildResult, Form, ResultSink};
 use crate::engine::Engine;
 
 pub(super) const PUT_OBJECT: &str = "arn:aws:states:::s3:putObject";
@@ -41,8 +41,8 @@ fn opened(
         return Ok(Box::new(Inline {
             config,
             express,
-            entries: Vec::new(),
-            bytes: 2,
+            file: ResultFile::new(config.output_type),
+            text: Vec::new(),
             most: engine.limits.payload_bytes,
         }));
     };
@@ -86,30 +86,32 @@ fn fault(error: ObjectError) -> ItemFault {
     ItemFault(error.to_string())
 }
 
-fn shown(result: &ChildResult, config: WriterConfig, express: bool) -> Result<Shown, Failure> {
-    let shown = child(result, express).and_then(|child| {
-        let texts = child.entries(config)?;
-        Ok(Shown { column: child.column(), texts })
-    });
-    shown.map_err(|fault| writer_failed(&fault))
+fn add(
+    result: &ChildResult<'_>,
+    entries: &mut Entries,
+    config: WriterConfig,
+    express: bool,
+) -> Result<(), Failure> {
+    let added = child(result, express).and_then(|child| child.add_to(entries, config));
+    added.map_err(|fault| writer_failed(&fault))
 }
 
 /// A child as the formats take it.
-fn child(result: &ChildResult, express: bool) -> Result<Child<'_>, ItemFault> {
-    let output = result.output.as_deref().map(std::str::from_utf8).transpose();
+fn child<'r>(result: &'r ChildResult<'r>, express: bool) -> Result<Child<'r>, ItemFault> {
+    let output = result.output.map(std::str::from_utf8).transpose();
     let output = output.map_err(|error| ItemFault(format!("{}: {error}", result.arn)))?;
     let status = result.status.filter(|status| *status != ExecutionStatus::Running);
     Ok(Child {
         execution_arn: &result.arn,
         name: &result.name,
-        state_machine_arn: &result.state_machine_arn,
+        state_machine_arn: result.state_machine_arn,
         status: status.map(ExecutionStatus::name),
         input: result.input.as_deref().unwrap_or_default(),
         output: output.filter(|_| status == Some(ExecutionStatus::Succeeded)),
-        error: result.error.as_deref(),
-        cause: result.error_cause.as_deref(),
-        start: result.started.map(|at| at.to_string()),
-        stop: result.ended.map(|at| at.to_string()),
+        error: result.error,
+        cause: result.error_cause,
+        start: result.started.map(Timestamp::to_rfc3339),
+        stop: result.ended.map(Timestamp::to_rfc3339),
         redrive_count: result.redrive_count,
         express,
     })
@@ -143,15 +145,13 @@ impl ResultSink for Files {
 
     fn form(&self) -> Form {
         let (config, express) = (self.config, self.express);
-        Arc::new(move |result| shown(result, config, express))
+        Arc::new(move |result, entries| add(result, entries, config, express))
     }
 
-    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>> {
+    fn take(&mut self, entries: Entries) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move {
-            for Shown { column, texts } in &children {
-                for text in texts {
-                    self.write(*column, text).await.map_err(|fault| writer_failed(&fault))?;
-                }
+            for (column, entry) in entries.iter() {
+                self.write(column, entry).await.map_err(|fault| writer_failed(&fault))?;
             }
             Ok(())
         })
@@ -163,7 +163,7 @@ impl ResultSink for Files {
 }
 
 impl Files {
-    async fn write(&mut self, column: Column, entry: &str) -> Result<(), ItemFault> {
+    async fn write(&mut self, column: Column, entry: &[u8]) -> Result<(), ItemFault> {
         let at = column as usize;
         // With its comma and the closing bracket.
         let full = |file: &OpenFile| {
@@ -224,8 +224,8 @@ impl Files {
 struct Inline {
     config: WriterConfig,
     express: bool,
-    entries: Vec<String>,
-    bytes: usize,
+    file: ResultFile,
+    text: Vec<u8>,
     most: usize,
 }
 
@@ -238,54 +238,48 @@ impl ResultSink for Inline {
     /// asked for.
     fn form(&self) -> Form {
         let (config, express) = (self.config, self.express);
-        Arc::new(move |result| {
+        Arc::new(move |result, entries| {
             let succeeded = result.status == Some(ExecutionStatus::Succeeded);
             if !succeeded && config.transformation != ResultTransformation::None {
-                return Ok(Shown { column: Column::Failed, texts: Vec::new() });
+                return Ok(());
             }
-            shown(result, config, express)
+            add(result, entries, config, express)
         })
     }
 
-    fn take(&mut self, children: Vec<Shown>) -> BoxFuture<'_, Result<(), Failure>> {
-        let mut texts = children.into_iter().flat_map(|child| child.texts);
-        let taken = texts.try_for_each(|text| self.add(text));
+    fn take(&mut self, entries: Entries) -> BoxFuture<'_, Result<(), Failure>> {
+        let taken = entries.iter().try_for_each(|(_, entry)| self.add(entry));
         Box::pin(async { taken })
     }
 
     fn finish(&mut self) -> BoxFuture<'_, Result<Value, Failure>> {
-        let entries = std::mem::take(&mut self.entries);
+        self.file.finish(&mut self.text);
         let output = match self.config.output_type {
-            OutputType::Json => array(&entries),
+            OutputType::Json => {
+                serde_json::from_slice(&self.text).map_err(|error| error.to_string())
+            }
             // Lines are text within JSON.
-            OutputType::JsonLines => Ok(Value::from(
-                entries.iter().map(|entry| format!("{entry}\n")).collect::<String>(),
-            )),
+            OutputType::JsonLines => String::from_utf8(std::mem::take(&mut self.text))
+                .map(Value::from)
+                .map_err(|error| error.to_string()),
         };
+        let output = output.map_err(|problem| writer_failed(&ItemFault(problem)));
         Box::pin(async { output })
     }
 }
 
-fn array(entries: &[String]) -> Result<Value, Failure> {
-    let values = entries.iter().map(|entry| serde_json::from_str(entry));
-    values
-        .collect::<Result<Vec<Value>, _>>()
-        .map(Value::Array)
-        .map_err(|error| writer_failed(&ItemFault(error.to_string())))
-}
-
 impl Inline {
-    fn add(&mut self, entry: String) -> Result<(), Failure> {
-        self.bytes += entry.len() + 1;
-        if self.bytes > self.most {
-            let cause = format!(
-                "The results of the map's children are larger than {} bytes. Give the \
-                 ResultWriter a Bucket, or have them return less",
-                self.most
-            );
-            return Err(Failure::new("States.DataLimitExceeded", cause));
+    fn add(&mut self, entry: &[u8]) -> Result<(), Failure> {
+        self.file.add(entry, &mut self.text);
+        let closing = usize::from(self.config.output_type == OutputType::Json);
+        if self.text.len() + closing <= self.most {
+            return Ok(());
         }
-        self.entries.push(entry);
-        Ok(())
+        let cause = format!(
+            "The results of the map's children are larger than {} bytes. Give the ResultWriter a \
+             Bucket, or have them return less",
+            self.most
+        );
+        Err(Failure::new("States.DataLimitExceeded", cause))
     }
 }

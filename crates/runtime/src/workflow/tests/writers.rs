@@ -127,6 +127,41 @@ async fn children_whole() {
     }
 }
 
+/// They are read fewer at a time than there are items in a page, or written so.
+#[tokio::test(flavor = "multi_thread")]
+async fn children_with_large_outputs() {
+    let check = async |map_page_bytes: usize, letters: usize| {
+        let target = Target::start().await;
+        target.behave(move |call| match call.n() % 10 {
+            3 => (422, json!({})),
+            _ => (200, json!({ "n": call.n(), "text": "x".repeat(letters) })),
+        });
+        let (mut world, service) = service(&to_bucket(Value::Null), &target).await;
+        world.limits = Limits { map_page_bytes, object_part_bytes: 100_000, ..world.limits };
+        let running = world.open().await;
+        let id = running.start("each", items(65)).await;
+        let files = files(&service, &running.output(id).await);
+        running.expect_sound().await;
+        let numbers = |name: &str, field: &str| {
+            let (_, text) = files.iter().find(|(file, _)| file.starts_with(name)).unwrap();
+            let children: Vec<Value> = serde_json::from_str(text).unwrap();
+            let number = |child: &Value| {
+                let shown: Value = serde_json::from_str(child[field].as_str().unwrap()).unwrap();
+                shown["n"].as_u64().unwrap()
+            };
+            children.iter().map(number).collect::<Vec<_>>()
+        };
+        let succeeded: Vec<u64> = (0..65).filter(|n| n % 10 != 3).collect();
+        assert_eq!(numbers("SUCCEEDED", "Output"), succeeded);
+        assert_eq!(numbers("SUCCEEDED", "Input"), succeeded);
+        assert_eq!(numbers("FAILED", "Input"), [3, 13, 23, 33, 43, 53, 63]);
+        let counts = running.map_runs(id).await[0].counts.items;
+        assert_eq!(counts.results_written, 65);
+    };
+    check(120, 50).await;
+    check(1_000_000, 30_000).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs_alone() {
     let compact = written(json!({ "Transformation": "COMPACT" }), 5).await;

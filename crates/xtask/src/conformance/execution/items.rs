@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use stepbus_asl::map::batch_input;
 use stepbus_asl::{Failure, ItemBatcher, ItemReader, MapRunSpec, ResultWriter};
-use stepbus_items::{Child, Decoder, Format, ItemFault, Next, ReaderConfig, WriterConfig};
+use stepbus_items::{Child, Decoder, Entries, Format, ItemFault, Next, ReaderConfig, WriterConfig};
 use stepbus_model::Limits;
 
 /// Recorded of the Map state: what it gave, or the cause it failed with.
@@ -176,14 +176,13 @@ fn written(
             "ResultWriterDetails": { "Bucket": bucket, "Key": key.join("/") },
         }));
     }
-    let mut entries = Vec::new();
+    let mut entries = Entries::default();
     for output in outputs {
         let text = output.to_string();
         let child = Child { status: Some("SUCCEEDED"), output: Some(&text), ..Child::default() };
-        for entry in child.entries(config)? {
-            let entry = serde_json::from_str(&entry);
-            entries.push(entry.map_err(|error| ItemFault(error.to_string()))?);
-        }
+        child.add_to(&mut entries, config)?;
     }
-    Ok(Value::Array(entries))
+    let values = entries.iter().map(|(_, entry)| serde_json::from_slice(entry));
+    let values = values.collect::<Result<_, _>>().map_err(|error| ItemFault(error.to_string()))?;
+    Ok(Value::Array(values))
 }

@@ -329,10 +329,9 @@ fn host(origin: &Origin) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Waker;
-
-    use std::future::ready;
 
     use futures_util::future::BoxFuture;
     use http_body_util::BodyExt;

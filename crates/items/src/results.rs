@@ -159,8 +159,8 @@ impl Child<'_> {
             (_, false) => ("REDRIVABLE", None),
         };
         let included = || Some(br#"{"Included":true}"#.as_slice());
-        let ended = (column != Column::Pending).then_some(());
-        let count = ended.map(|()| self.redrive_count.to_string());
+        let ended = column != Column::Pending;
+        let count = ended.then(|| self.redrive_count.to_string());
         let mut object = Object { json, begun: false };
         object.text("Cause", self.cause);
         object.text("Error", self.error);
@@ -171,7 +171,7 @@ impl Child<'_> {
         object.text("Output", self.output);
         object.raw("OutputDetails", self.output.and_then(|_| included()));
         object.raw("RedriveCount", count.as_deref().map(str::as_bytes));
-        object.text("RedriveStatus", ended.map(|()| redrivable));
+        object.text("RedriveStatus", ended.then_some(redrivable));
         object.text("RedriveStatusReason", reason);
         object.text("StartDate", self.start.as_deref());
         object.text("StateMachineArn", Some(self.state_machine_arn));

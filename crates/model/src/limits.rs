@@ -89,7 +89,7 @@ pub struct Limits {
     pub failure_groups: usize,
     /// Pages of a map run that are read ahead of its children.
     pub map_pages_ahead: usize,
-    /// Bytes of one page of a map run, and of its outputs that are read at once.
+    /// Bytes of one page of a map run, and of its outputs and errors that are read at once.
     pub map_page_bytes: usize,
     /// Items of one map run that come from an ItemReader. AWS: 100,000,000.
     pub map_items: u64,
